@@ -1,0 +1,38 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Door, type DoorOptions } from '../../src/http/door.js'
+import { nodeHandler } from '../../src/http/node-handler.js'
+import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
+
+export type { DoorOptions }
+
+/** Express middleware; also what connect and Nest call. */
+export interface ServingHandler {
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void
+  /** The serving behind the routes. */
+  readonly serving: AnyServing
+  /** Closes the serving if the handler made it. Express has no hook for this: call it when the server closes. */
+  close(): Promise<void>
+}
+
+/**
+ * The routes of a serving as Express middleware: `app.use(mlServing())`, under any prefix. What is not one of
+ * the routes goes on to the next handler.
+ *
+ * @param source a serving, which stays the caller's to close; a repository folder; or the options of a serving of
+ *   the handler's own, with the door's. Default: `'./models'`
+ * @throws ServingError INVALID_OPTIONS
+ */
+export function mlServing(
+  source: AnyServing | string | (CreateServingOptions & DoorOptions) = './models',
+  options: DoorOptions = {},
+): ServingHandler {
+  const door = Door.open(source, options)
+  return Object.assign(nodeHandler(door), {
+    serving: door.serving,
+    close: async () => {
+      if (door.ownsServing) await door.serving.close()
+    },
+  })
+}
+
+export default mlServing

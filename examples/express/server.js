@@ -1,0 +1,29 @@
+// Serves every model under examples/models from an Express app: npm run example:express
+// #region readme
+import express from 'express'
+import { mlServing } from 'mlserving/express'
+
+const app = express()
+const ml = mlServing('./examples/models')
+app.use(ml)
+
+const server = app.listen(process.env.PORT ?? 8000)
+// #endregion
+
+server.on('listening', async () => {
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  const url = `http://127.0.0.1:${port}`
+  await ml.serving.ready()
+  console.log(`Serving ${ml.serving.models.names().join(', ')} on ${url}. Try:\n`)
+  console.log(
+    `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
+  )
+})
+
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  process.once(signal, () => {
+    // First the requests under way, then the models they need.
+    server.close(() => ml.close())
+    server.closeIdleConnections()
+  })
+}

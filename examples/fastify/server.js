@@ -1,0 +1,20 @@
+// Serves every model under examples/models from a Fastify app, below /ml: npm run example:fastify
+// #region readme
+import Fastify from 'fastify'
+import { mlServing } from 'mlserving/fastify'
+
+const fastify = Fastify()
+await fastify.register(mlServing, { repository: './examples/models', prefix: '/ml' })
+
+await fastify.listen({ port: Number(process.env.PORT ?? 8000) })
+// #endregion
+
+await fastify.serving.ready()
+const { port } = /** @type {import('node:net').AddressInfo} */ (fastify.server.address())
+const url = `http://127.0.0.1:${port}/ml`
+console.log(`Serving ${fastify.serving.models.names().join(', ')} on ${url}. Try:\n`)
+console.log(
+  `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
+)
+
+for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => fastify.close())

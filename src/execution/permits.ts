@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+
+/**
+ * The right to compute now. A process has as many permits as cores; a run takes as many as it has threads.
+ * The count lives in shared memory, so that a worker takes and returns permits without asking the main thread.
+ */
+export class Permits {
+  /** [available, total] */
+  readonly #words: Int32Array
+
+  constructor(readonly shared: SharedArrayBuffer) {
+    this.#words = new Int32Array(shared)
+  }
+
+  static of(total: number): Permits {
+    const permits = new Permits(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT))
+    permits.#words.fill(total)
+    return permits
+  }
+
+  get total(): number {
+    return Atomics.load(this.#words, 1)
+  }
+
+  get available(): number {
+    return Atomics.load(this.#words, 0)
+  }
+
+  /** Blocks the calling thread until `count` permits are free, and takes them. For worker threads only. */
+  acquire(count: number): void {
+    for (;;) {
+      const available = Atomics.load(this.#words, 0)
+      if (available < count) {
+        Atomics.wait(this.#words, 0, available)
+      } else if (Atomics.compareExchange(this.#words, 0, available, available - count) === available) {
+        return
+      }
+    }
+  }
+
+  release(count: number): void {
+    Atomics.add(this.#words, 0, count)
+    Atomics.notify(this.#words, 0)
+  }
+}
+
+const processPermits = Symbol.for('mlserving.permits')
+
+/** The permits of this process, shared by every serving and every copy of the package in it. */
+export function sharedPermits(): Permits {
+  const shelf = globalThis as { [processPermits]?: SharedArrayBuffer }
+  shelf[processPermits] ??= Permits.of(coreCount()).shared
+  return new Permits(shelf[processPermits])
+}
+
+/** The cores this process may use: the cgroup's CPU quota where there is one, else what the system reports. */
+export function coreCount(): number {
+  const quota = cgroupQuota()
+  const cores = availableParallelism()
+  return quota === undefined ? cores : Math.max(1, Math.min(cores, Math.ceil(quota)))
+}
+
+/** The CPU quota in cores: cgroup v2's `cpu.max`, else v1's two files. */
+function cgroupQuota(): number | undefined {
+  const v2 = read('/sys/fs/cgroup/cpu.max')?.split(' ')
+  const quota = Number(v2?.[0] ?? read('/sys/fs/cgroup/cpu/cpu.cfs_quota_us'))
+  const period = Number(v2?.[1] ?? read('/sys/fs/cgroup/cpu/cpu.cfs_period_us'))
+  return quota > 0 && period > 0 ? quota / period : undefined
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return undefined // no such limit on this system
+  }
+}

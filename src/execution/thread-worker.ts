@@ -1,0 +1,102 @@
+import { parentPort, workerData, type TransferListItem } from 'node:worker_threads'
+import { asServingError, type ErrorCode } from '../errors.js'
+import type { Feeds } from '../tensor/tensor.js'
+import { Handshake } from './handshake.js'
+import { loadRuntime, OnnxSession } from './onnx.js'
+import { Permits } from './permits.js'
+import type { Artifact, ModelSignature, RunResult } from './session.js'
+
+/** What a worker is started with. */
+export interface ThreadSetup {
+  readonly runtimePath: string
+  readonly artifact: Artifact
+  readonly handshake: SharedArrayBuffer
+  readonly permits: SharedArrayBuffer
+}
+
+export type ToWorker =
+  | { readonly type: 'run'; readonly id: number; readonly feeds: Feeds }
+  | { readonly type: 'close' }
+
+export type FromWorker =
+  | { readonly type: 'created'; readonly signature: ModelSignature }
+  | { readonly type: 'result'; readonly id: number; readonly result: RunResult }
+  | { readonly type: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string }
+  | { readonly type: 'refused'; readonly code: ErrorCode; readonly message: string }
+  | { readonly type: 'closed' }
+
+const port = parentPort
+if (port === null) throw new Error('thread-worker runs only in a worker thread')
+
+const setup = workerData as ThreadSetup
+const handshake = new Handshake(setup.handshake)
+const permits = new Permits(setup.permits)
+
+let session: OnnxSession | undefined
+
+/** Native calls of this thread, one after another. */
+let turn: Promise<void> = start()
+port.on('message', (message: ToWorker) => {
+  turn = turn.then(() => (message.type === 'run' ? run(message.id, message.feeds) : close()))
+})
+
+async function start(): Promise<void> {
+  try {
+    const created = await native(() => OnnxSession.create(loadRuntime(setup.runtimePath), setup.artifact))
+    session = created
+    send({ type: 'created', signature: created.signature })
+  } catch (error) {
+    const { code, message } = asServingError(error)
+    send({ type: 'refused', code, message })
+  }
+}
+
+async function run(id: number, feeds: Feeds): Promise<void> {
+  const width = setup.artifact.intraOpThreads
+  permits.acquire(width)
+  handshake.hold(width)
+  try {
+    const result = await native(() => current().run(feeds))
+    send({ type: 'result', id, result }, buffersOf(result.outputs))
+  } catch (error) {
+    const { code, message } = asServingError(error)
+    send({ type: 'failed', id, code, message })
+  } finally {
+    handshake.hold(0)
+    permits.release(width)
+  }
+}
+
+async function close(): Promise<void> {
+  if (session !== undefined) await native(() => current().release())
+  send({ type: 'closed' })
+}
+
+/** Makes a native call, within which this thread must not be stopped. */
+async function native<T>(call: () => Promise<T>): Promise<T> {
+  // The process is ending: nobody waits for an answer, and none may be computed.
+  if (!handshake.enter()) return new Promise<T>(() => {})
+  try {
+    return await call()
+  } finally {
+    handshake.leave()
+  }
+}
+
+function current(): OnnxSession {
+  if (session === undefined) throw new Error('the session was not created')
+  return session
+}
+
+function send(message: FromWorker, transfer: readonly TransferListItem[] = []): void {
+  port?.postMessage(message, transfer)
+}
+
+/** The outputs' buffers, each once, to be moved rather than copied. */
+function buffersOf(outputs: Feeds): TransferListItem[] {
+  const buffers = new Set<TransferListItem>()
+  for (const { data } of Object.values(outputs)) {
+    if (ArrayBuffer.isView(data) && data.byteLength > 0) buffers.add(data.buffer as ArrayBuffer)
+  }
+  return [...buffers]
+}

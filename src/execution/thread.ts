@@ -1,0 +1,163 @@
+import { types } from 'node:util'
+import type { Worker } from 'node:worker_threads'
+import { messageOf, ServingError } from '../errors.js'
+import type { Feeds } from '../tensor/tensor.js'
+import { guardExit, unguardExit } from './exit-guard.js'
+import { Handshake } from './handshake.js'
+import { type Permits, sharedPermits } from './permits.js'
+import { findRuntime } from './runtime.js'
+import type { Artifact, ModelSignature, RunResult, Session } from './session.js'
+import type { FromWorker, ThreadSetup, ToWorker } from './thread-worker.js'
+import workerSource from './thread-worker.js?source'
+
+interface PendingRun {
+  readonly resolve: (result: RunResult) => void
+  readonly reject: (error: ServingError) => void
+}
+
+/**
+ * A session in a worker thread of its own: creation and runs leave the event loop free, loading one model
+ * never stalls another, and closing it frees everything.
+ *
+ * The worker is started from a string, so that a bundle of any format finds it. It keeps the process alive
+ * only while something is asked of it.
+ */
+export class ThreadSession implements Session {
+  /** One batch computing, one waiting at the worker, which hides the hop between the threads. */
+  readonly slots = 2
+  readonly died: Promise<ServingError>
+  readonly #worker: Worker
+  readonly #handshake: Handshake
+  readonly #permits: Permits
+  readonly #pending = new Map<number, PendingRun>()
+  #created: { resolve: (signature: ModelSignature) => void; reject: (error: ServingError) => void } | undefined
+  #signature: ModelSignature | undefined
+  #closing: Promise<void> | undefined
+  #closed: (() => void) | undefined
+  #death: ServingError | undefined
+  #die: (error: ServingError) => void = () => {}
+  #nextId = 0
+
+  private constructor(worker: Worker, handshake: Handshake, permits: Permits) {
+    this.#worker = worker
+    this.#handshake = handshake
+    this.#permits = permits
+    this.died = new Promise((resolve) => (this.#die = resolve))
+    worker.on('message', (message: FromWorker) => this.#receive(message))
+    worker.on('error', (error) => this.#ended(`the worker thread failed: ${messageOf(error)}`))
+    worker.on('exit', (code) => this.#ended(`the worker thread ended with code ${code}`))
+  }
+
+  /**
+   * Starts a worker and loads the artifact in it.
+   * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED
+   */
+  static async create(artifact: Artifact): Promise<ThreadSession> {
+    const runtimePath = findRuntime()
+    const { Worker } = await import('node:worker_threads')
+    const handshake = new Handshake()
+    const permits = sharedPermits()
+    const setup: ThreadSetup = { runtimePath, artifact, handshake: handshake.shared, permits: permits.shared }
+    const worker = new Worker(workerSource, { eval: true, workerData: setup, name: 'mlserving' })
+    guardExit(handshake)
+    const session = new ThreadSession(worker, handshake, permits)
+    try {
+      session.#signature = await new Promise<ModelSignature>((resolve, reject) => {
+        session.#created = { resolve, reject }
+      })
+    } catch (error) {
+      await session.close()
+      throw error
+    }
+    session.#restWhenIdle()
+    return session
+  }
+
+  get signature(): ModelSignature {
+    if (this.#signature === undefined) throw new ServingError('INTERNAL', 'the session was not created')
+    return this.#signature
+  }
+
+  run(feeds: Feeds): Promise<RunResult> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#death ?? (this.#closing && new ServingError('CLOSED', 'the session is closed'))
+      if (refusal !== undefined) return reject(refusal)
+      const id = this.#nextId++
+      this.#send({ type: 'run', id, feeds }, buffersOf(feeds))
+      this.#pending.set(id, { resolve, reject })
+    })
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
+    if (this.#death === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#closed = resolve
+        this.#send({ type: 'close' })
+      })
+    }
+    // The worker has said that it is past its last native call: from here on it can be stopped safely.
+    await this.#worker.terminate()
+  }
+
+  #send(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.ref()
+    this.#worker.postMessage(message, transfer)
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.type) {
+      case 'created':
+        this.#created?.resolve(message.signature)
+        return
+      case 'refused':
+        this.#created?.reject(new ServingError(message.code, message.message))
+        return
+      case 'result':
+        this.#take(message.id)?.resolve(message.result)
+        return
+      case 'failed':
+        this.#take(message.id)?.reject(new ServingError(message.code, message.message))
+        return
+      case 'closed':
+        this.#closed?.()
+        return
+    }
+  }
+
+  #take(id: number): PendingRun | undefined {
+    const run = this.#pending.get(id)
+    this.#pending.delete(id)
+    this.#restWhenIdle()
+    return run
+  }
+
+  #restWhenIdle(): void {
+    if (this.#pending.size === 0 && this.#closing === undefined) this.#worker.unref()
+  }
+
+  #ended(reason: string): void {
+    if (this.#death !== undefined) return
+    const death = (this.#death = new ServingError('WORKER_DIED', reason))
+    unguardExit(this.#handshake)
+    const held = this.#handshake.held
+    if (held > 0) this.#permits.release(held)
+    this.#created?.reject(death)
+    for (const run of this.#pending.values()) run.reject(death)
+    this.#pending.clear()
+    this.#closed?.()
+    if (this.#closing === undefined) this.#die(death)
+  }
+}
+
+/** The feeds' buffers, each once; the session owns them, so they are moved rather than copied. */
+function buffersOf(feeds: Feeds): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>()
+  for (const { data } of Object.values(feeds)) {
+    if (ArrayBuffer.isView(data) && types.isArrayBuffer(data.buffer)) buffers.add(data.buffer)
+  }
+  return [...buffers]
+}

@@ -1,0 +1,31 @@
+import { STATUS_CODES } from 'node:http'
+import { asServingError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import type { HttpResponse } from './exchange.js'
+
+/**
+ * An error as RFC 9457 problem details with our `code`. What a 500 says in detail stays in the log, beside the
+ * request's id: it may quote user code.
+ */
+export function problem(cause: unknown, requestId: string, logger: Logger): HttpResponse {
+  const error = asServingError(cause)
+  if (!error.expose) logger.error({ err: error, requestId }, error.message)
+  const body = {
+    type: 'about:blank',
+    title: STATUS_CODES[error.status] ?? error.code,
+    status: error.status,
+    code: error.code,
+    detail: problemDetail(error),
+    request_id: requestId,
+  }
+  return {
+    status: error.status,
+    headers: { 'content-type': 'application/problem+json; charset=utf-8', ...error.headers, 'x-request-id': requestId },
+    body: JSON.stringify(body),
+  }
+}
+
+/** What a caller may read of an error. */
+export function problemDetail(error: { readonly expose: boolean; readonly message: string }): string {
+  return error.expose ? error.message : 'The server failed; its log has the details under this request_id.'
+}

@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises'
+import { messageOf, ServingError } from '../errors.js'
+import { checkFields, fields, integer, oneOf, text, texts, type Fields } from '../options.js'
+
+/** What a model's outputs mean. */
+export interface ClassificationTask {
+  readonly type: 'classification'
+  /** The output with a score a class: `[batch, classes]`, or `[batch, 1]` for two classes. */
+  readonly output: string
+  /** Class names in the order of the scores. Default: those the artifact carries, else `"0"`, `"1"`, ... */
+  readonly classes?: readonly string[]
+  /** What turns scores into probabilities, where the model does not. Default: `"none"`. */
+  readonly activation?: 'none' | 'softmax' | 'sigmoid'
+}
+
+export type Task = ClassificationTask
+
+/** What a model is served with: the same in code and in `models/<name>/model.json`. */
+export interface ModelOptions {
+  /** For people; shown by `GET /models`. */
+  readonly description?: string
+  /** How outputs become `prediction` and `confidence`. Default: the outputs themselves are the prediction. */
+  readonly task?: Task
+  /** The version that serves at start. Default: the highest. */
+  readonly current?: string
+  /**
+   * Where sessions run: in a `"thread"` of their own, or `"inline"` on the event loop, which only suits models of a
+   * few microseconds. Default: `"thread"`.
+   */
+  readonly placement?: 'thread' | 'inline'
+  /** Threads one run may use, clamped to the cores. Default: the cores of the process; 1 when inline. */
+  readonly intraOpThreads?: number
+  /** Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Default: 1024. */
+  readonly maxQueueRows?: number
+}
+
+const taskFields: Fields<ClassificationTask> = {
+  type: oneOf('classification'),
+  output: text,
+  classes: texts,
+  activation: oneOf('none', 'softmax', 'sigmoid'),
+}
+
+export const modelFields: Fields<ModelOptions> = {
+  description: text,
+  task: fields(taskFields),
+  current: text,
+  placement: oneOf('thread', 'inline'),
+  intraOpThreads: integer(1, 1024),
+  maxQueueRows: integer(1),
+}
+
+/** What `<version>/model.json` may override for its version. */
+export type VersionConfig = Pick<ModelOptions, 'task'>
+
+/**
+ * Reads `models/<name>/model.json`; a model without one has no options.
+ * @throws ServingError INVALID_CONFIG
+ */
+export async function readModelConfig(path: string): Promise<ModelOptions> {
+  return readConfig(path, modelFields)
+}
+
+/** @throws ServingError INVALID_CONFIG */
+export async function readVersionConfig(path: string): Promise<VersionConfig> {
+  return readConfig<VersionConfig>(path, { task: modelFields.task })
+}
+
+async function readConfig<T extends object>(path: string, allowed: Fields<T>): Promise<T> {
+  let json: string
+  try {
+    json = await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {} as T
+    throw new ServingError('INVALID_CONFIG', `${path} could not be read: ${messageOf(error)}`, { cause: error })
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(json.replace(/^\uFEFF/, ''))
+  } catch (error) {
+    throw new ServingError('INVALID_CONFIG', `${path} is not JSON: ${messageOf(error)}`, { cause: error })
+  }
+  checkFields(value, allowed, path, 'INVALID_CONFIG')
+  return value
+}

@@ -1,0 +1,73 @@
+import { readdir, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { messageOf, ServingError } from '../errors.js'
+
+/** A version as it lies on disk. */
+export interface VersionSource {
+  readonly version: string
+  /** Absolute folder of the version: its `model.json`, tokenizer and the like. */
+  readonly dir: string
+  /** Absolute path of the `.onnx` file. */
+  readonly file: string
+}
+
+/** A name that is safe in paths, URLs and metric labels. */
+export const namePattern = /^[A-Za-z0-9][\w.-]{0,127}$/
+
+/**
+ * The models of a repository folder: `<repository>/<model>/<version>/model.onnx`. Names that begin with a dot
+ * or do not fit {@link namePattern}, and files, are passed over.
+ * @returns the absolute folder of each model, by name, sorted
+ * @throws ServingError INVALID_OPTIONS when the folder is not there or can't be read
+ */
+export async function listModels(repository: string): Promise<Map<string, string>> {
+  const root = resolve(repository)
+  const names = await listFolders(root).catch((error: unknown) => {
+    throw new ServingError(
+      'INVALID_OPTIONS',
+      `the repository ${root} could not be read: ${messageOf(error)}. It should hold <model>/<version>/model.onnx.`,
+      { cause: error },
+    )
+  })
+  return new Map(names.map((name) => [name, join(root, name)]))
+}
+
+/**
+ * The versions of one model's source: a folder of version folders, or one `.onnx` file, which is version `"1"`.
+ * @throws ServingError INVALID_MODEL when there is nothing to load
+ */
+export async function listVersions(source: string): Promise<VersionSource[]> {
+  const path = resolve(source)
+  const found = await stat(path).catch((error: unknown) => {
+    throw new ServingError('INVALID_MODEL', `${path} could not be read: ${messageOf(error)}`, { cause: error })
+  })
+  if (found.isFile()) return [{ version: '1', dir: dirname(path), file: path }]
+
+  const versions: VersionSource[] = []
+  for (const version of await listFolders(path)) {
+    const dir = join(path, version)
+    const file = await modelFile(dir)
+    if (file !== undefined) versions.push({ version, dir, file })
+  }
+  if (versions.length === 0) {
+    throw new ServingError('INVALID_MODEL', `${path} holds no version; expected ${join(path, '<version>', 'model.onnx')}.`)
+  }
+  return versions
+}
+
+async function listFolders(path: string): Promise<string[]> {
+  const names: string[] = []
+  for (const name of await readdir(path)) {
+    if (!namePattern.test(name)) continue
+    // stat follows links: Kubernetes mounts volumes as links to dated folders.
+    if (await stat(join(path, name)).then((entry) => entry.isDirectory(), () => false)) names.push(name)
+  }
+  return names.sort()
+}
+
+/** `model.onnx`, or the only `.onnx` file there is. */
+async function modelFile(dir: string): Promise<string | undefined> {
+  const files = (await readdir(dir)).filter((name) => name.endsWith('.onnx') && !name.startsWith('.'))
+  const name = files.includes('model.onnx') ? 'model.onnx' : files.length === 1 ? files[0] : undefined
+  return name === undefined ? undefined : join(dir, name)
+}

@@ -1,0 +1,174 @@
+import { join } from 'node:path'
+import { RequestQueue } from '../batching/queue.js'
+import { asServingError, ServingError } from '../errors.js'
+import { openSession } from '../execution/open-session.js'
+import { coreCount } from '../execution/permits.js'
+import type { ModelSignature, Session } from '../execution/session.js'
+import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
+import { type ModelOptions, readVersionConfig } from './model-config.js'
+import type { VersionSource } from './repository.js'
+
+export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
+
+/** What a `codec` function is told of the version it is for. */
+export interface VersionInfo {
+  readonly version: string
+  /** The version's folder, absolute: its tokenizer, its class list. */
+  readonly dir: string
+}
+
+/** Everything a model's versions are loaded and served with. */
+export interface VersionOptions extends ModelOptions, CodecOptions {
+  readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
+}
+
+const defaultQueueRows = 1024
+
+/** What serves while a version is loaded. */
+interface Loaded {
+  readonly session: Session
+  readonly codec: VersionCodec
+  readonly queue: RequestQueue
+}
+
+/** A request's hold on a version: until it is released, the version stays able to answer. */
+export interface Lease {
+  readonly version: string
+  readonly codec: VersionCodec
+  readonly queue: RequestQueue
+  /** Idempotent. */
+  release(): void
+}
+
+/** One version of a model: its artifact, its state, and the leases on it. */
+export class ModelVersion {
+  readonly label: string
+  #state: VersionState = 'registered'
+  #reason: ServingError | undefined
+  #loadTimeMs: number | undefined
+  #loaded: Loaded | undefined
+  #leases = 0
+  #loading: Promise<void> | undefined
+  #unloading: Promise<void> | undefined
+  #drained: (() => void) | undefined
+
+  constructor(
+    model: string,
+    readonly source: VersionSource,
+    private readonly options: VersionOptions,
+  ) {
+    this.label = `${model}@${source.version}`
+  }
+
+  get name(): string {
+    return this.source.version
+  }
+
+  get state(): VersionState {
+    return this.#state
+  }
+
+  /** Why the last load failed, or why a ready version can no longer serve. */
+  get reason(): ServingError | undefined {
+    return this.#reason
+  }
+
+  get loadTimeMs(): number | undefined {
+    return this.#loadTimeMs
+  }
+
+  get signature(): ModelSignature | undefined {
+    return this.#loaded?.session.signature
+  }
+
+  /**
+   * Loads the artifact; a load under way is joined, and a ready version stays as it is.
+   * @throws ServingError INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, RUNTIME_MISSING, WORKER_DIED
+   */
+  async load(): Promise<void> {
+    await this.#unloading
+    if (this.#state === 'ready') return
+    return (this.#loading ??= this.#load().finally(() => (this.#loading = undefined)))
+  }
+
+  async #load(): Promise<void> {
+    this.#state = 'loading'
+    this.#reason = undefined
+    const started = performance.now()
+    try {
+      const loaded = await this.#open()
+      this.#loaded = loaded
+      this.#loadTimeMs = performance.now() - started
+      this.#state = 'ready'
+      void loaded.session.died.then((reason) => this.#fail(reason, loaded))
+    } catch (error) {
+      this.#state = 'failed'
+      throw (this.#reason = asServingError(error))
+    }
+  }
+
+  async #open(): Promise<Loaded> {
+    const { placement = 'thread', maxQueueRows = defaultQueueRows, ...options } = this.options
+    const override = { ...(await this.#versionCodec()), ...(await readVersionConfig(join(this.source.dir, 'model.json'))) }
+    const cores = coreCount()
+    const intraOpThreads = placement === 'inline' ? 1 : Math.min(options.intraOpThreads ?? cores, cores)
+    const session = await openSession(placement, { path: this.source.file, intraOpThreads })
+    try {
+      const codec = new VersionCodec(this.label, session.signature, { ...options, ...override })
+      return { session, codec, queue: new RequestQueue(session, maxQueueRows) }
+    } catch (error) {
+      await session.close()
+      throw error
+    }
+  }
+
+  async #versionCodec(): Promise<CodecOptions> {
+    try {
+      return (await this.options.codec?.({ version: this.name, dir: this.source.dir })) ?? {}
+    } catch (error) {
+      throw asServingError(error, 'INVALID_CODEC', `${this.label}: codec failed`)
+    }
+  }
+
+  #fail(reason: ServingError, loaded: Loaded): void {
+    if (this.#loaded !== loaded) return
+    this.#loaded = undefined
+    this.#reason = reason
+    this.#state = 'failed'
+  }
+
+  /** Takes a lease, synchronously; undefined when the version can't serve now. */
+  lease(): Lease | undefined {
+    if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
+    const { codec, queue } = this.#loaded
+    let held = true
+    this.#leases++
+    return {
+      version: this.name,
+      codec,
+      queue,
+      release: () => {
+        if (!held) return
+        held = false
+        if (--this.#leases === 0) this.#drained?.()
+      },
+    }
+  }
+
+  /** Takes no new lease, waits until the last is released, and frees the session. Joins an unload under way. */
+  unload(): Promise<void> {
+    return (this.#unloading ??= this.#unload().finally(() => (this.#unloading = undefined)))
+  }
+
+  async #unload(): Promise<void> {
+    await this.#loading?.catch(() => {}) // its caller has the error
+    const loaded = this.#loaded
+    if (loaded === undefined) return
+    this.#state = 'draining'
+    if (this.#leases > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
+    this.#drained = undefined
+    this.#loaded = undefined
+    await loaded.session.close()
+    this.#state = 'unloaded'
+  }
+}

@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto'
+import type { WaitLimits } from './batching/wait-limits.js'
+import { asServingError, ServingError } from './errors.js'
+import type { Metrics } from './metrics/metrics.js'
+import type { Outcome } from './models/classification.js'
+import type { ModelManager } from './models/manager.js'
+
+export interface PredictOptions {
+  /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
+  readonly version?: string
+  /** Rejects with TIMEOUT after this time. Default: no deadline. */
+  readonly timeoutMs?: number
+  /** Rejects with ABORTED once aborted; a request that still waits then costs no run. */
+  readonly signal?: AbortSignal
+  /** Comes back in `meta`. Default: a random UUID. */
+  readonly requestId?: string
+}
+
+/** How a prediction came about. */
+export interface PredictionMeta {
+  readonly requestId: string
+  readonly model: string
+  readonly version: string
+  /** Rows of the run that answered. */
+  readonly batchRows: number
+  /** Time from the queue's door to the session. */
+  readonly queueMs: number
+  /** Time in the runtime. */
+  readonly computeMs: number
+  /** Time from call to answer. */
+  readonly latencyMs: number
+}
+
+export type AnyPrediction = Outcome & { readonly meta: PredictionMeta }
+
+/** The one path of a prediction: resolve, encode, queue, execute, decode, observe. */
+export async function predict(
+  models: ModelManager,
+  metrics: Metrics,
+  model: string,
+  input: unknown,
+  options: PredictOptions = {},
+): Promise<AnyPrediction> {
+  const startedAt = performance.now()
+  const latencyMs = () => performance.now() - startedAt
+  const limits = limitsOf(options, startedAt)
+  let version: string | undefined
+  try {
+    const lease = models.tryLease(model, options.version) ?? (await models.lease(model, options.version, limits))
+    try {
+      version = lease.version
+      const encoded = await lease.codec.encode(input, options.signal)
+      const run = await lease.queue.submit(encoded.feeds, encoded.rows, limits)
+      const outcome = await lease.codec.decode(run.outputs, encoded)
+
+      const { queueMs, computeMs } = run
+      const requestId = options.requestId ?? randomUUID()
+      const meta = { requestId, model, version, batchRows: encoded.rows, queueMs, computeMs, latencyMs: latencyMs() }
+      metrics.request({ model, version, latencyMs: meta.latencyMs, confidence: outcome.confidence })
+      return { ...outcome, meta }
+    } finally {
+      lease.release()
+    }
+  } catch (cause) {
+    const error = inContext(asServingError(cause), model, version)
+    // What a client names is a label only where it exists, or clients could make labels without end.
+    metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs: latencyMs(), error })
+    throw error
+  }
+}
+
+function limitsOf({ timeoutMs, signal }: PredictOptions, now: number): WaitLimits {
+  return { signal, deadlineMs: timeoutMs === undefined ? undefined : now + timeoutMs }
+}
+
+/** Says which version an error of the queue or the runtime came from; others name it already. */
+function inContext(error: ServingError, model: string, version: string | undefined): ServingError {
+  const bare = ServingError.is(error, 'QUEUE_FULL', 'TIMEOUT', 'INFERENCE_FAILED', 'WORKER_DIED', 'INTERNAL')
+  if (!bare || version === undefined) return error
+  return new ServingError(error.code, `${model}@${version}: ${error.message}`, { cause: error, headers: error.headers })
+}

@@ -1,0 +1,179 @@
+import type { Registry } from './metrics/registry.js'
+import { ServingError } from './errors.js'
+import { readiness, type ReadinessReport } from './health/health.js'
+import { consoleLogger, isLogger, type Logger } from './logger.js'
+import { Metrics } from './metrics/metrics.js'
+import type { Scored } from './models/classification.js'
+import { isOnnxDefinition, type AnyModel, type Json, type Model } from './models/definition.js'
+import { ModelManager, type ModelDefinition } from './models/manager.js'
+import { namePattern } from './models/repository.js'
+import { checkFields, integer, isPlainObject, provided, show, text, type Fields } from './options.js'
+import { predict, type AnyPrediction, type PredictionMeta, type PredictOptions } from './predict.js'
+
+export interface ServingOptions {
+  /** The model of a request that names none. Default: the only model, where there is one. */
+  readonly defaultModel?: string
+  /** Default: warnings and errors go to the console. */
+  readonly logger?: Logger
+  /** Where the metrics go, prom-client's `register` for instance. Default: a registry of its own. */
+  readonly registry?: Registry
+}
+
+export interface CreateServingOptions extends ServingOptions {
+  /** Models by name, made by {@link onnx}. */
+  readonly models?: Readonly<Record<string, AnyModel>>
+  /** A folder of `<model>/<version>/model.onnx`, all of which are served. */
+  readonly repository?: string
+}
+
+/** Names and models of a repository folder, for types: augmented by the user; empty, any name is accepted. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- an interface, since only these can be augmented
+export interface FolderModels {}
+
+type FolderName = keyof FolderModels extends never ? string & {} : keyof FolderModels & string
+/** The model of a name. What a model that only the folder knows answers is the user's to know: `any`, as JSON.parse's. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- see above
+type At<M, K> = K extends keyof M ? M[K] : Model<Json, any>
+type In<M> = M extends Model<infer I, infer _> ? I : never
+type Out<M> = M extends Model<infer _, infer O> ? O : never
+type Named<T> = { [K in keyof T as K extends symbol ? never : K]: T[K] }
+
+/** What a prediction answers: what `decode` gave, and how it came about. */
+export type Prediction<O = unknown> = Answer<O> & { readonly meta: PredictionMeta }
+
+type Answer<O> = unknown extends O
+  ? { readonly prediction: O; /** Where the model's `task` gives one. */ readonly confidence?: number }
+  : O extends Scored<unknown>
+    ? Named<O>
+    : { readonly prediction: O }
+
+/**
+ * The models of one process, ready to be asked. Owns what it opened, and closes it.
+ *
+ * @typeParam M models by name
+ * @typeParam N the names that are accepted
+ */
+export interface Serving<M = FolderModels, N extends string = (keyof M & string) | FolderName> extends AsyncDisposable {
+  /** Versions, states, and every change to them. */
+  readonly models: ModelManager<N>
+  readonly metrics: Metrics
+  /** The model of a request that names none, as the options say. */
+  readonly defaultModel: string | undefined
+  readonly logger: Logger
+  /**
+   * Predicts: one input, or one batch of rows.
+   * @throws ServingError as docs/errors.md says
+   */
+  predict<K extends N>(model: K, input: In<At<M, K>>, options?: PredictOptions): Promise<Prediction<Out<At<M, K>>>>
+  /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
+  ready(): Promise<void>
+  /** Whether it is ready now, and what is missing. */
+  readiness(): ReadinessReport
+  /** Refuses new requests, ends those under way, and frees every session. A second call joins the first. */
+  close(): Promise<void>
+}
+
+const servingFields: Fields<CreateServingOptions> = {
+  defaultModel: text,
+  logger: provided('a logger with debug, info, warn and error', isLogger),
+  registry: provided("prom-client's Registry", (value) => isPlainObject(value) && 'getSingleMetric' in value),
+  models: provided('an object of models by name', isPlainObject),
+  repository: text,
+}
+
+const predictFields: Fields<PredictOptions> = {
+  version: text,
+  timeoutMs: integer(1, 2 ** 31 - 1),
+  signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
+  requestId: text,
+}
+
+const brand = Symbol.for('mlserving.serving')
+
+/**
+ * Makes a serving and begins to load its models, without waiting for them: {@link Serving.ready} does. A model
+ * that is missing or broken shows there; a wrong option throws here.
+ *
+ * @param options a repository folder, or the options
+ * @throws ServingError INVALID_OPTIONS
+ */
+export function createServing<
+  // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- no models: no names
+  const M extends Readonly<Record<string, AnyModel>> = {},
+  const D extends string | undefined = undefined,
+>(
+  options: string | ({ readonly models?: M; readonly repository?: D } & ServingOptions),
+): Serving<
+  M & FolderModels,
+  [keyof M, D] extends [never, unknown] ? FolderName : (keyof M & string) | (D extends string ? FolderName : never)
+> {
+  const given: unknown = typeof options === 'string' ? { repository: options } : options
+  checkFields<CreateServingOptions>(given, servingFields, 'createServing()', 'INVALID_OPTIONS')
+  return new RunningServing(given) as never
+}
+
+/** A serving without the types of its models: what adapters work with, and every serving is. */
+export interface AnyServing extends Omit<Serving<Record<never, never>, string>, 'predict'> {
+  predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction>
+}
+
+/** True for what any copy of the package's `createServing` returned. */
+export function isServing(value: unknown): value is AnyServing {
+  return typeof value === 'object' && value !== null && brand in value
+}
+
+class RunningServing implements AnyServing {
+  readonly [brand] = true
+  readonly models: ModelManager
+  readonly metrics: Metrics
+  readonly defaultModel: string | undefined
+  readonly logger: Logger
+  #closing: Promise<void> | undefined
+
+  constructor({ models = {}, repository, defaultModel, logger = consoleLogger, registry }: CreateServingOptions) {
+    this.defaultModel = defaultModel
+    this.logger = logger
+    this.metrics = new Metrics(registry)
+    this.models = new ModelManager({
+      logger,
+      onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
+    })
+    this.models.start(repository, definitionsOf(models))
+  }
+
+  async predict(model: string, input: unknown, options: PredictOptions = {}): Promise<AnyPrediction> {
+    checkFields<PredictOptions>(options, predictFields, 'predict()', 'INVALID_REQUEST')
+    return predict(this.models, this.metrics, model, input, options)
+  }
+
+  ready(): Promise<void> {
+    return this.models.ready()
+  }
+
+  readiness(): ReadinessReport {
+    return readiness(this.#closing === undefined ? this.models.problems() : ['the serving is closing'])
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.models.close())
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, ModelDefinition> {
+  const definitions = new Map<string, ModelDefinition>()
+  for (const [name, model] of Object.entries(models)) {
+    if (!namePattern.test(name)) {
+      throw new ServingError('INVALID_OPTIONS', `createServing(): ${show(name)} can't name a model: it must match ${namePattern.source}.`)
+    }
+    if (!isOnnxDefinition(model)) {
+      throw new ServingError('INVALID_OPTIONS', `createServing(): models.${name} must be made by onnx(); got ${show(model)}.`)
+    }
+    const { source, ...options } = model.options
+    definitions.set(name, { source, options })
+  }
+  return definitions
+}
