@@ -12,23 +12,75 @@ interface ErrorKind {
  * values from {@link metricStatus}, so the set of label values is as bounded as this table.
  */
 export const errorTable = {
-  INVALID_OPTIONS: { status: 500, retryable: false, meaning: 'An option of createServing, onnx() or an adapter is wrong.' },
-  INVALID_CONFIG: { status: 500, retryable: false, meaning: 'A model.json is not valid JSON or has a wrong entry.' },
-  INVALID_REQUEST: { status: 400, retryable: false, meaning: 'The request as a whole is malformed: its body, JSON, headers or options.' },
+  INVALID_OPTIONS: {
+    status: 500,
+    retryable: false,
+    meaning: 'An option of createServing, onnx() or an adapter is wrong.',
+  },
+  INVALID_CONFIG: {
+    status: 500,
+    retryable: false,
+    meaning: 'A model.json is not valid JSON or has a wrong entry.',
+  },
+  INVALID_REQUEST: {
+    status: 400,
+    retryable: false,
+    meaning: 'The request as a whole is malformed: its body, JSON, headers or options.',
+  },
   INVALID_INPUT: { status: 400, retryable: false, meaning: 'The input does not fit what the model expects.' },
-  MODEL_REQUIRED: { status: 400, retryable: false, meaning: 'The request names no model and there is no single or default one.' },
+  MODEL_REQUIRED: {
+    status: 400,
+    retryable: false,
+    meaning: 'The request names no model and there is no single or default one.',
+  },
   MODEL_NOT_FOUND: { status: 404, retryable: false, meaning: 'No model of that name.' },
-  VERSION_NOT_FOUND: { status: 404, retryable: false, meaning: 'The model has no such version, or it is not loaded.' },
-  ABORTED: { status: 499, retryable: false, meaning: 'The caller hung up or aborted before the answer was there.' },
+  VERSION_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    meaning: 'The model has no such version, or it is not loaded.',
+  },
+  ABORTED: {
+    status: 499,
+    retryable: false,
+    meaning: 'The caller hung up or aborted before the answer was there.',
+  },
   BODY_TOO_LARGE: { status: 413, retryable: false, meaning: 'The request body is larger than maxBodyBytes.' },
-  UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false, meaning: 'The request body has a content type or encoding that is not served.' },
-  INVALID_MODEL: { status: 500, retryable: false, meaning: 'The artifact is broken, or would be unsafe to run.' },
+  UNSUPPORTED_MEDIA_TYPE: {
+    status: 415,
+    retryable: false,
+    meaning: 'The request body has a content type or encoding that is not served.',
+  },
+  INVALID_MODEL: {
+    status: 500,
+    retryable: false,
+    meaning: 'The artifact is broken, or would be unsafe to run.',
+  },
   INFERENCE_FAILED: { status: 500, retryable: false, meaning: 'The model itself failed on this input.' },
-  INVALID_CODEC: { status: 500, retryable: false, meaning: "The model's encode, decode or task failed or does not fit the model." },
-  RUNTIME_MISSING: { status: 503, retryable: false, meaning: 'onnxruntime-node is not installed, or has no build for this platform.' },
-  MODEL_NOT_READY: { status: 503, retryable: true, meaning: 'The model has no version that can serve; the message says why.' },
-  QUEUE_FULL: { status: 503, retryable: true, meaning: 'The queue of the version is full; the request was refused at once.' },
-  WORKER_DIED: { status: 503, retryable: true, meaning: 'The worker that ran the request ended before it answered.' },
+  INVALID_CODEC: {
+    status: 500,
+    retryable: false,
+    meaning: "The model's encode, decode or task failed or does not fit the model.",
+  },
+  RUNTIME_MISSING: {
+    status: 503,
+    retryable: false,
+    meaning: 'onnxruntime-node is not installed, or has no build for this platform.',
+  },
+  MODEL_NOT_READY: {
+    status: 503,
+    retryable: true,
+    meaning: 'The model has no version that can serve; the message says why.',
+  },
+  QUEUE_FULL: {
+    status: 503,
+    retryable: true,
+    meaning: 'The queue of the version is full; the request was refused at once.',
+  },
+  WORKER_DIED: {
+    status: 503,
+    retryable: true,
+    meaning: 'The worker that ran the request ended before it answered.',
+  },
   CLOSED: { status: 503, retryable: false, meaning: 'The serving is closing or closed.' },
   TIMEOUT: { status: 504, retryable: true, meaning: 'The deadline passed before the answer was there.' },
   INTERNAL: { status: 500, retryable: false, meaning: 'A defect in mlserving or in code it called.' },
@@ -77,7 +129,9 @@ export class ServingError<C extends ErrorCode = ErrorCode> extends Error {
     ...codes: Codes
   ): error is ServingError<Codes extends [] ? ErrorCode : Codes[number]> {
     if (!(error instanceof Error) || !(brand in error)) return false
-    return codes.length === 0 || (codes as readonly string[]).includes(String((error as { code?: unknown }).code))
+    return (
+      codes.length === 0 || (codes as readonly string[]).includes(String((error as { code?: unknown }).code))
+    )
   }
 }
 

@@ -1,12 +1,6 @@
 export { ServingError, errorTable, type ErrorCode } from './errors.js'
 export { createServing } from './serving.js'
-export type {
-  CreateServingOptions,
-  FolderModels,
-  Prediction,
-  Serving,
-  ServingOptions,
-} from './serving.js'
+export type { CreateServingOptions, FolderModels, Prediction, Serving, ServingOptions } from './serving.js'
 export type { PredictionMeta, PredictOptions } from './predict.js'
 export { onnx } from './models/definition.js'
 export type { AnyModel, Json, Model, OnnxOptions } from './models/definition.js'
@@ -14,7 +8,8 @@ export { classify, scored } from './models/classification.js'
 export type { Classification, ClassifyOptions, Scored } from './models/classification.js'
 export type { Codec, DecodeContext, EncodeContext, OutputSpec, Outputs } from './models/codec.js'
 export { ModelManager } from './models/manager.js'
-export type { LoadOptions, ModelManagerOptions, ModelSnapshot, VersionSnapshot } from './models/manager.js'
+export type { LoadOptions, ModelManagerOptions } from './models/manager.js'
+export type { ModelSnapshot, VersionSnapshot } from './models/snapshot.js'
 export type { ClassificationTask, ModelOptions, Task } from './models/model-config.js'
 export type { StandardSchemaV1 } from './models/standard-schema.js'
 export type { VersionInfo, VersionState } from './models/version.js'

@@ -32,7 +32,8 @@ export function checkFields<T extends object>(
   for (const [key, entry] of Object.entries(value)) {
     const at = path ? `${path}.${key}` : key
     const field = Object.hasOwn(known, key) ? known[key] : undefined
-    if (field === undefined) throw new ServingError(code, `${where}: ${unknownKey(at, key, Object.keys(fields))}`)
+    if (field === undefined)
+      throw new ServingError(code, `${where}: ${unknownKey(at, key, Object.keys(fields))}`)
     if (entry === undefined) continue
     if (!field.accepts(entry)) {
       throw new ServingError(code, `${where}: ${at} must be ${field.expected}; got ${show(entry)}.`)
@@ -66,7 +67,8 @@ export const texts: Field<readonly string[]> = {
 
 export function integer(min: number, max = Number.MAX_SAFE_INTEGER): Field<number> {
   return {
-    expected: max === Number.MAX_SAFE_INTEGER ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`,
+    expected:
+      max === Number.MAX_SAFE_INTEGER ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`,
     accepts: (value): value is number =>
       typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max,
   }

@@ -46,7 +46,8 @@ export async function predict(
   const limits = limitsOf(options, startedAt)
   let version: string | undefined
   try {
-    const lease = models.tryLease(model, options.version) ?? (await models.lease(model, options.version, limits))
+    const lease =
+      models.tryLease(model, options.version) ?? (await models.lease(model, options.version, limits))
     try {
       version = lease.version
       const encoded = await lease.codec.encode(input, options.signal)
@@ -55,7 +56,15 @@ export async function predict(
 
       const { queueMs, computeMs } = run
       const requestId = options.requestId ?? randomUUID()
-      const meta = { requestId, model, version, batchRows: encoded.rows, queueMs, computeMs, latencyMs: latencyMs() }
+      const meta = {
+        requestId,
+        model,
+        version,
+        batchRows: encoded.rows,
+        queueMs,
+        computeMs,
+        latencyMs: latencyMs(),
+      }
       metrics.request({ model, version, latencyMs: meta.latencyMs, confidence: outcome.confidence })
       return { ...outcome, meta }
     } finally {
@@ -77,5 +86,8 @@ function limitsOf({ timeoutMs, signal }: PredictOptions, now: number): WaitLimit
 function inContext(error: ServingError, model: string, version: string | undefined): ServingError {
   const bare = ServingError.is(error, 'QUEUE_FULL', 'TIMEOUT', 'INFERENCE_FAILED', 'WORKER_DIED', 'INTERNAL')
   if (!bare || version === undefined) return error
-  return new ServingError(error.code, `${model}@${version}: ${error.message}`, { cause: error, headers: error.headers })
+  return new ServingError(error.code, `${model}@${version}: ${error.message}`, {
+    cause: error,
+    headers: error.headers,
+  })
 }

@@ -30,7 +30,7 @@ export interface CreateServingOptions extends ServingOptions {
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- an interface, since only these can be augmented
 export interface FolderModels {}
 
-type FolderName = keyof FolderModels extends never ? string & {} : keyof FolderModels & string
+type FolderName = [keyof FolderModels] extends [never] ? string & {} : Extract<keyof FolderModels, string>
 /** The model of a name. What a model that only the folder knows answers is the user's to know: `any`, as JSON.parse's. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- see above
 type At<M, K> = K extends keyof M ? M[K] : Model<Json, any>
@@ -53,7 +53,10 @@ type Answer<O> = unknown extends O
  * @typeParam M models by name
  * @typeParam N the names that are accepted
  */
-export interface Serving<M = FolderModels, N extends string = (keyof M & string) | FolderName> extends AsyncDisposable {
+export interface Serving<
+  M = FolderModels,
+  N extends string = (keyof M & string) | FolderName,
+> extends AsyncDisposable {
   /** Versions, states, and every change to them. */
   readonly models: ModelManager<N>
   readonly metrics: Metrics
@@ -64,7 +67,11 @@ export interface Serving<M = FolderModels, N extends string = (keyof M & string)
    * Predicts: one input, or one batch of rows.
    * @throws ServingError as docs/errors.md says
    */
-  predict<K extends N>(model: K, input: In<At<M, K>>, options?: PredictOptions): Promise<Prediction<Out<At<M, K>>>>
+  predict<K extends N>(
+    model: K,
+    input: In<At<M, K>>,
+    options?: PredictOptions,
+  ): Promise<Prediction<Out<At<M, K>>>>
   /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
   ready(): Promise<void>
   /** Whether it is ready now, and what is missing. */
@@ -105,7 +112,9 @@ export function createServing<
   options: string | ({ readonly models?: M; readonly repository?: D } & ServingOptions),
 ): Serving<
   M & FolderModels,
-  [keyof M, D] extends [never, unknown] ? FolderName : (keyof M & string) | (D extends string ? FolderName : never)
+  [keyof M, D] extends [never, unknown]
+    ? FolderName
+    : (keyof M & string) | (D extends string ? FolderName : never)
 > {
   const given: unknown = typeof options === 'string' ? { repository: options } : options
   checkFields<CreateServingOptions>(given, servingFields, 'createServing()', 'INVALID_OPTIONS')
@@ -113,7 +122,7 @@ export function createServing<
 }
 
 /** A serving without the types of its models: what adapters work with, and every serving is. */
-export interface AnyServing extends Omit<Serving<Record<never, never>, string>, 'predict'> {
+export interface AnyServing extends Omit<Serving<unknown, string>, 'predict'> {
   predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction>
 }
 
@@ -130,7 +139,13 @@ class RunningServing implements AnyServing {
   readonly logger: Logger
   #closing: Promise<void> | undefined
 
-  constructor({ models = {}, repository, defaultModel, logger = consoleLogger, registry }: CreateServingOptions) {
+  constructor({
+    models = {},
+    repository,
+    defaultModel,
+    logger = consoleLogger,
+    registry,
+  }: CreateServingOptions) {
     this.defaultModel = defaultModel
     this.logger = logger
     this.metrics = new Metrics(registry)
@@ -167,10 +182,16 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
   const definitions = new Map<string, ModelDefinition>()
   for (const [name, model] of Object.entries(models)) {
     if (!namePattern.test(name)) {
-      throw new ServingError('INVALID_OPTIONS', `createServing(): ${show(name)} can't name a model: it must match ${namePattern.source}.`)
+      throw new ServingError(
+        'INVALID_OPTIONS',
+        `createServing(): ${show(name)} can't name a model: it must match ${namePattern.source}.`,
+      )
     }
     if (!isOnnxDefinition(model)) {
-      throw new ServingError('INVALID_OPTIONS', `createServing(): models.${name} must be made by onnx(); got ${show(model)}.`)
+      throw new ServingError(
+        'INVALID_OPTIONS',
+        `createServing(): models.${name} must be made by onnx(); got ${show(model)}.`,
+      )
     }
     const { source, ...options } = model.options
     definitions.set(name, { source, options })

@@ -20,12 +20,19 @@ export interface MlServingOptions extends CreateServingOptions, DoorOptions {
   readonly prefix?: string
 }
 
-async function plugin(fastify: FastifyInstance, { serving, prefix, ...rest }: MlServingOptions): Promise<void> {
+async function plugin(
+  fastify: FastifyInstance,
+  { serving, prefix, ...rest }: MlServingOptions,
+): Promise<void> {
   const logger = rest.logger ?? fastify.log
   const ownsOptions = Object.keys(rest).length > 0
   const door =
     serving === undefined
-      ? Door.open({ ...(rest.repository ?? rest.models ? {} : { repository: './models' }), ...rest, logger })
+      ? Door.open({
+          ...((rest.repository ?? rest.models) ? {} : { repository: './models' }),
+          ...rest,
+          logger,
+        })
       : Door.open(serving, ownsOptions ? rest : {})
   fastify.decorate('serving', door.serving)
   if (door.ownsServing) fastify.addHook('onClose', () => door.serving.close())
@@ -49,7 +56,12 @@ function mountRoutes(door: Door): FastifyPluginAsync {
   }
 }
 
-async function answer(door: Door, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function answer(
+  door: Door,
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   const hangUp = new AbortController()
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) hangUp.abort()

@@ -10,20 +10,21 @@ app.use(ml)
 const server = app.listen(process.env.PORT ?? 8000)
 // #endregion
 
-server.on('listening', async () => {
+server.on('listening', () => {
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
   const url = `http://127.0.0.1:${port}`
-  await ml.serving.ready()
-  console.log(`Serving ${ml.serving.models.names().join(', ')} on ${url}. Try:\n`)
-  console.log(
-    `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
-  )
+  ml.serving.ready().then(() => {
+    console.log(`Serving ${ml.serving.models.names().join(', ')} on ${url}. Try:\n`)
+    console.log(
+      `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
+    )
+  }, console.error)
 })
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => {
     // First the requests under way, then the models they need.
-    server.close(() => ml.close())
+    server.close(() => void ml.close())
     server.closeIdleConnections()
   })
 }

@@ -17,4 +17,4 @@ console.log(
   `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
 )
 
-for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => fastify.close())
+for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void fastify.close())

@@ -74,7 +74,7 @@ export interface ModelMessage {
 
 /** @throws OnnxFormatError when the bytes are not those of an ONNX model */
 export function readModel(bytes: Uint8Array): ModelMessage {
-  const { graph, ...rest } = MessageReader.over(bytes, 'ModelProto').read(modelFields, {
+  const { graph, ...rest } = MessageReader.over(bytes, 'ModelProto').read<ModelDraft>(modelFields, {
     irVersion: 0,
     producer: '',
     opsets: [],

@@ -73,10 +73,11 @@ export class OnnxSession {
       throw new ServingError('INFERENCE_FAILED', messageOf(error), { cause: error })
     }
     const computeMs = performance.now() - started
-    const outputs: Record<string, Tensor> = {}
+    const outputs = Object.create(null) as Record<string, Tensor>
     for (const { name } of this.signature.outputs) {
       const result = results[name]
-      if (result !== undefined) outputs[name] = { dtype: result.type, shape: result.dims, data: result.data } as Tensor
+      if (result !== undefined)
+        outputs[name] = { dtype: result.type, shape: result.dims, data: result.data } as Tensor
     }
     return { outputs, computeMs }
   }
@@ -106,12 +107,16 @@ async function createNative(
       ? runtime.InferenceSession.create(model, options)
       : runtime.InferenceSession.create(model, options))
   } catch (error) {
-    throw new ServingError('INVALID_MODEL', `${path} could not be loaded: ${messageOf(error)}`, { cause: error })
+    throw new ServingError('INVALID_MODEL', `${path} could not be loaded: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
 }
 
 /** Before 1.21 onnxruntime-node told the names of inputs and outputs, and nothing else. */
-function describesItself(native: Partial<Pick<InferenceSession, 'inputMetadata' | 'outputMetadata'>>): boolean {
+function describesItself(
+  native: Partial<Pick<InferenceSession, 'inputMetadata' | 'outputMetadata'>>,
+): boolean {
   return native.inputMetadata !== undefined && native.outputMetadata !== undefined
 }
 
@@ -121,7 +126,13 @@ function signatureOfSession(
   path: string,
 ): ModelSignature {
   const describe = (role: string) => (value: InferenceSession.ValueMetadata) =>
-    tensorInfo(role, value.name, value.isTensor ? value.type : 'not a tensor', value.isTensor ? value.shape : [], path)
+    tensorInfo(
+      role,
+      value.name,
+      value.isTensor ? value.type : 'not a tensor',
+      value.isTensor ? value.shape : [],
+      path,
+    )
   return {
     inputs: native.inputMetadata.map(describe('input')),
     outputs: native.outputMetadata.map(describe('output')),

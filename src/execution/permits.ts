@@ -49,7 +49,7 @@ const processPermits = Symbol.for('mlserving.permits')
 
 /** The permits of this process, shared by every serving and every copy of the package in it. */
 export function sharedPermits(): Permits {
-  const shelf = globalThis as { [processPermits]?: SharedArrayBuffer }
+  const shelf = globalThis as { [processPermits]?: SharedArrayBuffer | undefined }
   shelf[processPermits] ??= Permits.of(coreCount()).shared
   return new Permits(shelf[processPermits])
 }

@@ -70,12 +70,12 @@ export class MessageReader {
   private next(): boolean {
     if (this.end === this.limit) return false
     this.start = this.end
-    const tag = this.length(this.start)
+    const tag = this.unsigned(this.start)
     this.field = Math.floor(tag / 8)
     this.wire = tag % 8
     if (this.field === 0) throw this.error('a field number of 0')
     if (this.wire === VARINT) this.end = this.endOfVarint(this.from)
-    else if (this.wire === DELIMITED) this.end = this.endAfter(this.length(this.from))
+    else if (this.wire === DELIMITED) this.end = this.endAfter(this.unsigned(this.from))
     else if (this.wire === FIXED32) this.end = this.endAfter(4)
     else if (this.wire === FIXED64) this.end = this.endAfter(8)
     else throw this.error(GROUPS.includes(this.wire) ? 'a group' : `the unknown wire type ${this.wire}`)
@@ -138,7 +138,7 @@ export class MessageReader {
   }
 
   /** Reads an unsigned varint and leaves `from` behind it. */
-  private length(at: number): number {
+  private unsigned(at: number): number {
     const first = at < this.limit ? (this.bytes[at] ?? 0) : 0x80
     if (first < 0x80) {
       this.from = at + 1

@@ -1,4 +1,4 @@
-import { parentPort, workerData, type TransferListItem } from 'node:worker_threads'
+import { parentPort, workerData, type Transferable } from 'node:worker_threads'
 import { asServingError, type ErrorCode } from '../errors.js'
 import type { Feeds } from '../tensor/tensor.js'
 import { Handshake } from './handshake.js'
@@ -15,8 +15,7 @@ export interface ThreadSetup {
 }
 
 export type ToWorker =
-  | { readonly type: 'run'; readonly id: number; readonly feeds: Feeds }
-  | { readonly type: 'close' }
+  { readonly type: 'run'; readonly id: number; readonly feeds: Feeds } | { readonly type: 'close' }
 
 export type FromWorker =
   | { readonly type: 'created'; readonly signature: ModelSignature }
@@ -88,13 +87,13 @@ function current(): OnnxSession {
   return session
 }
 
-function send(message: FromWorker, transfer: readonly TransferListItem[] = []): void {
+function send(message: FromWorker, transfer: readonly Transferable[] = []): void {
   port?.postMessage(message, transfer)
 }
 
 /** The outputs' buffers, each once, to be moved rather than copied. */
-function buffersOf(outputs: Feeds): TransferListItem[] {
-  const buffers = new Set<TransferListItem>()
+function buffersOf(outputs: Feeds): Transferable[] {
+  const buffers = new Set<Transferable>()
   for (const { data } of Object.values(outputs)) {
     if (ArrayBuffer.isView(data) && data.byteLength > 0) buffers.add(data.buffer as ArrayBuffer)
   }

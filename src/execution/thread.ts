@@ -30,7 +30,8 @@ export class ThreadSession implements Session {
   readonly #handshake: Handshake
   readonly #permits: Permits
   readonly #pending = new Map<number, PendingRun>()
-  #created: { resolve: (signature: ModelSignature) => void; reject: (error: ServingError) => void } | undefined
+  #created:
+    { resolve: (signature: ModelSignature) => void; reject: (error: ServingError) => void } | undefined
   #signature: ModelSignature | undefined
   #closing: Promise<void> | undefined
   #closed: (() => void) | undefined

@@ -19,7 +19,5 @@ export function health(): HealthReport {
 /** Ready: every model has a version that serves, and the serving is not closing. */
 export function readiness(problems: readonly string[]): ReadinessReport {
   const timestamp = Date.now() / 1000
-  return problems.length === 0
-    ? { status: 'ready', timestamp }
-    : { status: 'not_ready', timestamp, problems }
+  return problems.length === 0 ? { status: 'ready', timestamp } : { status: 'not_ready', timestamp, problems }
 }

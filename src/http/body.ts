@@ -7,8 +7,14 @@ import type { HttpRequest } from './exchange.js'
  * The JSON object in a request's body, read with a limit, or as the host has parsed it.
  * @throws ServingError INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
  */
-export async function readJsonObject(request: HttpRequest, maxBytes: number): Promise<Readonly<Record<string, unknown>>> {
-  const value = 'parsed' in request.body ? request.body.parsed : parse(await readBytes(request, request.body.stream, maxBytes))
+export async function readJsonObject(
+  request: HttpRequest,
+  maxBytes: number,
+): Promise<Readonly<Record<string, unknown>>> {
+  const value =
+    'parsed' in request.body
+      ? request.body.parsed
+      : parse(await readBytes(request, request.body.stream, maxBytes))
   if (isPlainObject(value)) return value
   throw new ServingError('INVALID_REQUEST', `the body must be a JSON object; got ${show(value)}.`)
 }

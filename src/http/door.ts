@@ -29,7 +29,10 @@ export class Door {
    * @param source a serving, a repository folder, or options for a serving of the door's own and for the door
    * @throws ServingError INVALID_OPTIONS
    */
-  static open(source: AnyServing | string | (CreateServingOptions & DoorOptions), options: DoorOptions = {}): Door {
+  static open(
+    source: AnyServing | string | (CreateServingOptions & DoorOptions),
+    options: DoorOptions = {},
+  ): Door {
     if (isServing(source) || typeof source === 'string' || !isPlainObject(source)) {
       checkFields<DoorOptions>(options, doorFields, 'mlServing()', 'INVALID_OPTIONS')
       const serving = isServing(source) ? source : createServing(source)
@@ -45,7 +48,12 @@ export class Door {
   async answer(route: Route, request: HttpRequest): Promise<HttpResponse> {
     const requestId = requestIdOf(request.headers)
     try {
-      const response = await route.handle({ serving: this.serving, options: this.options, request, requestId })
+      const response = await route.handle({
+        serving: this.serving,
+        options: this.options,
+        request,
+        requestId,
+      })
       return { ...response, headers: { ...response.headers, 'x-request-id': requestId } }
     } catch (error) {
       return problem(error, requestId, this.serving.logger)

@@ -20,7 +20,11 @@ export interface HttpResponse {
   readonly body: string
 }
 
-export function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): HttpResponse {
+export function json(
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): HttpResponse {
   return {
     status,
     headers: { 'content-type': 'application/json; charset=utf-8', ...headers },

@@ -80,10 +80,14 @@ function inputOf(body: Readonly<Record<string, unknown>>): Readonly<Record<strin
 function instancesOf(body: Readonly<Record<string, unknown>>, maxInstances: number): readonly unknown[] {
   const { instances } = body
   const stray = Object.keys(body).find((key) => key !== 'instances' && key !== 'model_version')
-  if (stray !== undefined) throw new ServingError('INVALID_REQUEST', `beside instances there can be no ${show(stray)}.`)
+  if (stray !== undefined)
+    throw new ServingError('INVALID_REQUEST', `beside instances there can be no ${show(stray)}.`)
   if (Array.isArray(instances) && instances.length > 0 && instances.length <= maxInstances) return instances
   const got = Array.isArray(instances) ? `${instances.length}` : show(instances)
-  throw new ServingError('INVALID_REQUEST', `instances must be a list of 1 to ${maxInstances} inputs; got ${got}.`)
+  throw new ServingError(
+    'INVALID_REQUEST',
+    `instances must be a list of 1 to ${maxInstances} inputs; got ${got}.`,
+  )
 }
 
 async function predictEach(

@@ -42,7 +42,10 @@ function findRoute(req: IncomingMessage): Match | undefined {
   return undefined
 }
 
-function matchSegments(segments: readonly string[], given: readonly string[]): Record<string, string> | undefined {
+function matchSegments(
+  segments: readonly string[],
+  given: readonly string[],
+): Record<string, string> | undefined {
   const params: Record<string, string> = {}
   for (const [i, segment] of segments.entries()) {
     const value = given[i] ?? ''

@@ -20,7 +20,11 @@ export function problem(cause: unknown, requestId: string, logger: Logger): Http
   }
   return {
     status: error.status,
-    headers: { 'content-type': 'application/problem+json; charset=utf-8', ...error.headers, 'x-request-id': requestId },
+    headers: {
+      'content-type': 'application/problem+json; charset=utf-8',
+      ...error.headers,
+      'x-request-id': requestId,
+    },
     body: JSON.stringify(body),
   }
 }

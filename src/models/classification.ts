@@ -48,7 +48,8 @@ export function classify<const C extends readonly string[]>(
   classes: C,
   options: ClassifyOptions = {},
 ): Classification<C[number]> {
-  if (scores === undefined) throw new ServingError('INVALID_CODEC', 'classify: the model gives no such output')
+  if (scores === undefined)
+    throw new ServingError('INVALID_CODEC', 'classify: the model gives no such output')
   const values = probabilities(scores, options.activation ?? 'none', classes.length)
   if (values.length !== classes.length) {
     throw new ServingError(
@@ -79,7 +80,8 @@ function probabilities(scores: Tensor, activation: Activation, classCount: numbe
   }
   const raw: readonly (number | bigint)[] = Array.from<number | bigint>(scores.data)
   const values = scores.dtype === 'float16' ? raw.map((bits) => fromFloat16(Number(bits))) : raw.map(Number)
-  const mapped = activation === 'softmax' ? softmax(values) : activation === 'sigmoid' ? values.map(sigmoid) : values
+  const mapped =
+    activation === 'softmax' ? softmax(values) : activation === 'sigmoid' ? values.map(sigmoid) : values
   // One score is the probability of the second of two classes, as binary models give it.
   const [only] = mapped
   return mapped.length === 1 && classCount === 2 && only !== undefined ? [1 - only, only] : mapped

@@ -1,10 +1,10 @@
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
-import { nearest, show } from '../options.js'
-import { copyTensor, toTensor, ValueMismatch } from '../tensor/from-value.js'
-import { describe, type DType, type DTypes, type Feeds, isTensorLike, type Tensor } from '../tensor/tensor.js'
-import { rowOf, toValue } from '../tensor/to-value.js'
-import { classify, outcomeOf, type Outcome } from './classification.js'
+import { copyTensor } from '../tensor/copy.js'
+import { ValueMismatch } from '../tensor/mismatch.js'
+import { describe, isTensorLike, type DType, type DTypes, type Feeds, type Tensor } from '../tensor/tensor.js'
+import { outcomeOf, type Outcome } from './classification.js'
+import { MetadataCodec } from './metadata-codec.js'
 import type { Task } from './model-config.js'
 import { describeIssues, type StandardSchemaV1 } from './standard-schema.js'
 
@@ -61,37 +61,45 @@ export class VersionCodec {
   readonly #label: string
   readonly #signature: ModelSignature
   readonly #options: CodecOptions
+  readonly #metadata: MetadataCodec
 
   /**
    * @param label `model@version`, for messages
    * @throws ServingError INVALID_CODEC when task or outputs do not fit the artifact
    */
   constructor(label: string, signature: ModelSignature, options: CodecOptions) {
+    const { inputs } = signature
+    this.batched = inputs.length > 0 && inputs.every(({ shape }) => typeof shape[0] === 'string')
     this.#label = label
     this.#signature = signature
     this.#options = options
-    this.batched = signature.inputs.length > 0 && signature.inputs.every(({ shape }) => typeof shape[0] === 'string')
-    const wanted = { ...options.outputs, ...(options.task && { [options.task.output]: undefined }) }
-    for (const [name, dtype] of Object.entries(wanted)) this.#checkOutput(name, dtype)
+    const outputs = options.outputs && Object.keys(options.outputs)
+    this.#metadata = new MetadataCodec(label, signature, this.batched, options.task, outputs)
+    for (const [name, dtype] of Object.entries(options.outputs ?? {})) this.#checkOutput(name, dtype)
+    if (options.task !== undefined) this.#checkOutput(options.task.output)
   }
 
-  #checkOutput(name: string, dtype: DType | undefined): void {
-    const outputs = this.#signature.outputs
+  #checkOutput(name: string, dtype?: DType): void {
+    const { outputs } = this.#signature
     const found = outputs.find((output) => output.name === name)
     if (found !== undefined && (dtype === undefined || found.dtype === dtype)) return
     const names = outputs.map((output) => `"${output.name}" (${describe(output)})`).join(', ')
-    const problem = found === undefined ? `there is no output "${name}"` : `output "${name}" is not ${String(dtype)}`
+    const problem =
+      found === undefined ? `there is no output "${name}"` : `output "${name}" is not ${dtype ?? ''}`
     throw new ServingError('INVALID_CODEC', `${this.#label}: ${problem}. The model gives ${names}.`)
   }
 
-  /** @throws ServingError INVALID_INPUT, INVALID_CODEC */
+  /**
+   * @param signal handed to the user's encode
+   * @throws ServingError INVALID_INPUT, INVALID_CODEC
+   */
   async encode(value: unknown, signal?: AbortSignal): Promise<Encoded> {
     const input = await this.#validate(value)
-    const { encode } = this.#options
+    const { encode, decode } = this.#options
     if (encode === undefined) {
-      const feeds = this.#encodeByMetadata(input)
-      // Without a decode of the user's nobody else sees the feeds, and one copy is enough.
-      const source = this.#options.decode === undefined ? feeds : this.#copy(feeds, 'INTERNAL')
+      const feeds = this.#metadata.encode(input)
+      // Without a decode of the user's nobody else sees the feeds, and they need no second copy.
+      const source = decode === undefined ? feeds : this.#copy(feeds)
       return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_INPUT') }
     }
     let source: Feeds
@@ -100,21 +108,19 @@ export class VersionCodec {
     } catch (error) {
       throw asServingError(error, 'INVALID_CODEC', `${this.#label}: encode failed`)
     }
-    const feeds = this.#copy(source, 'INVALID_CODEC')
+    const feeds = this.#copy(source)
     return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_CODEC') }
   }
 
   /** @throws ServingError INVALID_CODEC */
   async decode(outputs: Feeds, { input, source, rows }: Encoded): Promise<Outcome> {
-    const { decode, task } = this.#options
-    if (decode !== undefined) {
-      try {
-        return outcomeOf(await decode(outputs as never, { input: input as never, feeds: source }))
-      } catch (error) {
-        throw asServingError(error, 'INVALID_CODEC', `${this.#label}: decode failed`)
-      }
+    const { decode } = this.#options
+    if (decode === undefined) return this.#metadata.decode(outputs, rows)
+    try {
+      return outcomeOf(await decode(outputs as never, { input: input as never, feeds: source }))
+    } catch (error) {
+      throw asServingError(error, 'INVALID_CODEC', `${this.#label}: decode failed`)
     }
-    return task === undefined ? this.#plain(outputs, rows) : this.#classification(outputs, rows, task)
   }
 
   async #validate(value: unknown): Promise<unknown> {
@@ -125,42 +131,8 @@ export class VersionCodec {
     throw new ServingError('INVALID_INPUT', `${this.#label}: ${describeIssues(result.issues)}`)
   }
 
-  #encodeByMetadata(value: unknown): Feeds {
-    const { inputs } = this.#signature
-    const fields = this.#fieldsOf(value)
-    const feeds = Object.create(null) as Record<string, Tensor>
-    for (const info of inputs) {
-      if (!Object.hasOwn(fields, info.name) || fields[info.name] === undefined) {
-        throw this.#invalid(`input "${info.name}" is missing; it expects ${describe(info)}.`)
-      }
-      try {
-        feeds[info.name] = toTensor(fields[info.name], info, this.batched)
-      } catch (error) {
-        if (error instanceof ValueMismatch) throw this.#invalid(error.message)
-        throw error
-      }
-    }
-    const unknown = Object.keys(fields).find((name) => !inputs.some((info) => info.name === name))
-    if (unknown !== undefined) throw this.#invalid(this.#unknownInput(unknown))
-    return feeds
-  }
-
-  #fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) {
-      return value as Readonly<Record<string, unknown>>
-    }
-    const fields = this.#signature.inputs.map(({ name }) => `"${name}"`).join(', ')
-    throw this.#invalid(`the input must be an object with ${fields}; got ${show(value)}.`)
-  }
-
-  #unknownInput(name: string): string {
-    const names = this.#signature.inputs.map((info) => info.name)
-    const near = nearest(name, names)
-    return `there is no input ${show(name)}. ${near === undefined ? `The inputs are ${names.join(', ')}.` : `Did you mean "${near}"?`}`
-  }
-
-  /** Checks feeds that user code made and copies them: the session may detach its arrays, theirs stay theirs. */
-  #copy(feeds: Feeds, code: 'INVALID_CODEC' | 'INTERNAL'): Feeds {
+  /** Checks feeds that user code can reach and copies them: the session may detach its arrays, theirs stay theirs. */
+  #copy(feeds: Feeds): Feeds {
     const copies = Object.create(null) as Record<string, Tensor>
     try {
       for (const info of this.#signature.inputs) {
@@ -169,63 +141,22 @@ export class VersionCodec {
         copies[info.name] = copyTensor(tensor, info)
       }
       const unknown = Object.keys(feeds).find((name) => !Object.hasOwn(copies, name))
-      if (unknown !== undefined) throw new ValueMismatch(this.#unknownInput(unknown))
+      if (unknown !== undefined) throw new ValueMismatch(this.#metadata.unknownInput(unknown))
     } catch (error) {
-      throw new ServingError(code, `${this.#label}: ${messageOf(error)}`, { cause: error })
+      throw new ServingError('INVALID_CODEC', `${this.#label}: ${messageOf(error)}`, { cause: error })
     }
     return copies
   }
 
   #rows(feeds: Feeds, code: 'INVALID_INPUT' | 'INVALID_CODEC'): number {
     if (!this.batched) return 1
-    const rows = new Map(Object.entries(feeds).map(([name, { shape }]) => [name, shape[0] ?? 0]))
-    const [first = 0] = rows.values()
-    if (first === 0) throw new ServingError(code, `${this.#label}: an empty batch has no answer; send at least one row.`)
-    if ([...rows.values()].some((count) => count !== first)) {
-      const counts = [...rows].map(([name, count]) => `"${name}" has ${count}`).join(', ')
-      throw new ServingError(code, `${this.#label}: all inputs must have as many rows; ${counts}.`)
+    const counts = Object.entries(feeds).map(([name, { shape }]) => ({ name, rows: shape[0] ?? 0 }))
+    const rows = counts[0]?.rows ?? 0
+    if (counts.some((input) => input.rows !== rows)) {
+      const each = counts.map((input) => `"${input.name}" has ${input.rows}`).join(', ')
+      throw new ServingError(code, `${this.#label}: all inputs must have as many rows; ${each}.`)
     }
-    return first
-  }
-
-  /** The outputs themselves: the only one's value, else values by name; a row's without its batch axis. */
-  #plain(outputs: Feeds, rows: number): Outcome {
-    const values: Record<string, unknown> = Object.create(null) as Record<string, unknown>
-    const names = Object.keys(this.#options.outputs ?? outputs)
-    for (const name of names) {
-      const tensor = outputs[name]
-      if (tensor !== undefined) values[name] = this.#plainValue(tensor, rows)
-    }
-    const [only] = names
-    return { prediction: names.length === 1 && only !== undefined ? values[only] : values }
-  }
-
-  #plainValue(tensor: Tensor, rows: number): unknown {
-    if (!this.batched || rows !== 1 || tensor.shape[0] !== 1) return toValue(tensor)
-    const row = rowOf(tensor, 0)
-    return row.data.length === 1 && row.shape.length === 1 ? toValue({ ...row, shape: [] }) : toValue(row)
-  }
-
-  /** One row's class, confidence and scores; for a batch of rows, lists of them. */
-  #classification(outputs: Feeds, rows: number, task: Task): Outcome {
-    const scores = outputs[task.output]
-    if (scores === undefined) throw new ServingError('INTERNAL', `${this.#label}: output "${task.output}" is missing`)
-    const perRow = scores.data.length / rows
-    const classes =
-      task.classes ??
-      this.#signature.classes[task.output] ??
-      Array.from({ length: perRow === 1 ? 2 : perRow }, (_, i) => `${i}`)
-    const options = { activation: task.activation ?? 'none' }
-    if (rows === 1) return outcomeOf(classify(scores, classes, options))
-    const all = Array.from({ length: rows }, (_, i) => classify(rowOf(scores, i), classes, options))
-    return {
-      prediction: all.map((row) => row.prediction),
-      confidence: all.map((row) => row.confidence),
-      scores: all.map((row) => row.scores),
-    }
-  }
-
-  #invalid(rest: string): ServingError {
-    return new ServingError('INVALID_INPUT', `${this.#label}: ${rest}`)
+    if (rows > 0) return rows
+    throw new ServingError(code, `${this.#label}: an empty batch has no answer; send at least one row.`)
   }
 }

@@ -60,5 +60,11 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
 }
 
 export function isOnnxDefinition(value: unknown): value is OnnxDefinition {
-  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'onnx' && 'options' in value
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'kind' in value &&
+    value.kind === 'onnx' &&
+    'options' in value
+  )
 }

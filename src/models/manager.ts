@@ -2,36 +2,13 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { watch, expired, type WaitLimits } from '../batching/wait-limits.js'
 import { asServingError, ServingError } from '../errors.js'
-import type { TensorInfo } from '../tensor/tensor.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
 import { readModelConfig } from './model-config.js'
 import { quote, ServedModel } from './served-model.js'
+import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { listModels, listVersions, namePattern } from './repository.js'
-import type { Lease, ModelVersion, VersionOptions, VersionState } from './version.js'
-
-export interface VersionSnapshot {
-  readonly version: string
-  readonly state: VersionState
-  /** Why it failed. */
-  readonly reason?: string
-  readonly loadTimeMs?: number
-}
-
-/** A model's state at one moment. */
-export interface ModelSnapshot {
-  readonly name: string
-  readonly description?: string
-  /** What `latest` means now: the version that serves. */
-  readonly current?: string
-  /** Why the model has no version at all. */
-  readonly reason?: string
-  /** The highest first. */
-  readonly versions: readonly VersionSnapshot[]
-  /** Of the current version, once it is loaded. */
-  readonly inputs?: readonly TensorInfo[]
-  readonly outputs?: readonly TensorInfo[]
-}
+import type { Lease, ModelVersion, VersionOptions } from './version.js'
 
 export interface LoadOptions {
   /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or its folder. */
@@ -61,7 +38,9 @@ export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
   readonly #logger: Logger
   readonly #onLoaded: NonNullable<ModelManagerOptions['onLoaded']>
+  /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
+  #started = true
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
 
@@ -72,10 +51,14 @@ export class ModelManager<N extends string = string> {
 
   /** Finds the models of a repository and of code, and begins to load the current version of each. */
   start(repository: string | undefined, definitions: ReadonlyMap<string, ModelDefinition>): void {
-    this.#starting = this.#start(repository, definitions)
+    this.#started = false
+    this.#starting = this.#start(repository, definitions).finally(() => (this.#started = true))
   }
 
-  async #start(repository: string | undefined, definitions: ReadonlyMap<string, ModelDefinition>): Promise<void> {
+  async #start(
+    repository: string | undefined,
+    definitions: ReadonlyMap<string, ModelDefinition>,
+  ): Promise<void> {
     const all = new Map(definitions)
     if (repository !== undefined) {
       try {
@@ -102,7 +85,8 @@ export class ModelManager<N extends string = string> {
   async #loadFirst(model: ServedModel): Promise<void> {
     const { source, options } = model
     // What code says wins over what the folder says.
-    if (await isFolder(source)) model.options = { ...(await readModelConfig(join(source, 'model.json'))), ...options }
+    if (await isFolder(source))
+      model.options = { ...(await readModelConfig(join(source, 'model.json'))), ...options }
     model.register(await listVersions(source))
     const first = model.options.current ?? model.versionNames()[0]
     if (first !== undefined) await this.#load(model, first, { activate: true })
@@ -134,7 +118,12 @@ export class ModelManager<N extends string = string> {
   async load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
     await this.#starting
     const found = this.#models.get(model) ?? this.#create(model, options.source)
-    await this.#change(found, () => this.#load(found, version, options))
+    try {
+      await this.#change(found, () => this.#load(found, version, options))
+    } finally {
+      // A model that only this call spoke of, and of which nothing was found, is forgotten.
+      if (found.versions.size === 0 && found.source === options.source) this.#models.delete(model)
+    }
     return snapshot(found)
   }
 
@@ -173,7 +162,9 @@ export class ModelManager<N extends string = string> {
     this.#logger.info({ model: model.name, version: name }, `${version.label} serves`)
     if (retired !== undefined) {
       // Not awaited: its last requests may take their time, and nothing hangs on them.
-      retired.unload().catch((error: unknown) => this.#logger.error({ err: error }, `${retired.label} did not unload`))
+      retired
+        .unload()
+        .catch((error: unknown) => this.#logger.error({ err: error }, `${retired.label} did not unload`))
     }
   }
 
@@ -200,7 +191,7 @@ export class ModelManager<N extends string = string> {
     if (lease !== undefined) return lease
     await within(limits, this.#starting)
     const found = this.#model(model)
-    if (found.firstLoad !== undefined) await within(limits, found.firstLoad)
+    await within(limits, found.firstLoad)
     const late = this.tryLease(model, version)
     if (late !== undefined) return late
     throw this.#notReady(found, version)
@@ -217,11 +208,15 @@ export class ModelManager<N extends string = string> {
   #notReady(model: ServedModel, version: string | undefined): ServingError {
     const asked = version === undefined || version === 'latest' ? undefined : model.version(version)
     if (asked?.state === 'registered' || asked?.state === 'unloaded') {
-      return new ServingError('VERSION_NOT_FOUND', `${asked.label} is not loaded. Serving: ${model.current?.name ?? 'none'}.`)
+      return new ServingError(
+        'VERSION_NOT_FOUND',
+        `${asked.label} is not loaded. Serving: ${model.current?.name ?? 'none'}.`,
+      )
     }
-    const target = asked ?? model.current
-    const reason = target === undefined ? model.failure : target.reason
-    const why = reason?.message ?? (target === undefined ? 'no version is loaded' : `${target.label} is ${target.state}`)
+    const target = asked ?? model.current ?? model.loading
+    const reason = target?.reason ?? (asked === undefined ? model.failure : undefined)
+    const state = target === undefined ? 'no version is loaded' : `${target.label} is ${target.state}`
+    const why = reason?.message ?? state
     return new ServingError('MODEL_NOT_READY', `model "${model.name}" can't serve: ${why}`, { cause: reason })
   }
 
@@ -240,6 +235,7 @@ export class ModelManager<N extends string = string> {
   problems(): string[] {
     const models = [...this.#models.values()].filter((model) => model.current === undefined)
     const problems = models.map((model) => this.#notReady(model, undefined).message)
+    if (!this.#started) problems.unshift('the models are still being looked up')
     return this.#startupError === undefined ? problems : [this.#startupError.message, ...problems]
   }
 
@@ -264,28 +260,12 @@ export class ModelManager<N extends string = string> {
   #notFound(name: string): ServingError {
     const names = this.names()
     const near = name.length > 128 ? undefined : nearest(name, names)
-    const known = names.length === 0 ? 'No model is served.' : `The models are ${names.slice(0, 20).join(', ')}.`
-    return new ServingError('MODEL_NOT_FOUND', `no model ${quote(name)}. ${near === undefined ? known : `Did you mean "${near}"?`}`)
-  }
-}
-
-function snapshot(model: ServedModel): ModelSnapshot {
-  const { current, failure } = model
-  return {
-    name: model.name,
-    ...(model.options.description !== undefined && { description: model.options.description }),
-    ...(current !== undefined && { current: current.name }),
-    ...(failure !== undefined && { reason: failure.message }),
-    versions: model.versionNames().map((name) => {
-      const { state, reason, loadTimeMs } = model.version(name)
-      return {
-        version: name,
-        state,
-        ...(reason !== undefined && { reason: reason.message }),
-        ...(loadTimeMs !== undefined && { loadTimeMs }),
-      }
-    }),
-    ...(current?.signature !== undefined && { inputs: current.signature.inputs, outputs: current.signature.outputs }),
+    const known =
+      names.length === 0 ? 'No model is served.' : `The models are ${names.slice(0, 20).join(', ')}.`
+    return new ServingError(
+      'MODEL_NOT_FOUND',
+      `no model ${quote(name)}. ${near === undefined ? known : `Did you mean "${near}"?`}`,
+    )
   }
 }
 
@@ -302,7 +282,10 @@ function closed(): ServingError {
 }
 
 async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then((entry) => entry.isDirectory(), () => false)
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  )
 }
 
 /** Waits for a promise as long as the limits allow. */

@@ -72,7 +72,9 @@ async function readConfig<T extends object>(path: string, allowed: Fields<T>): P
     json = await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {} as T
-    throw new ServingError('INVALID_CONFIG', `${path} could not be read: ${messageOf(error)}`, { cause: error })
+    throw new ServingError('INVALID_CONFIG', `${path} could not be read: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
   let value: unknown
   try {

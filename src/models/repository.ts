@@ -39,18 +39,24 @@ export async function listModels(repository: string): Promise<Map<string, string
 export async function listVersions(source: string): Promise<VersionSource[]> {
   const path = resolve(source)
   const found = await stat(path).catch((error: unknown) => {
-    throw new ServingError('INVALID_MODEL', `${path} could not be read: ${messageOf(error)}`, { cause: error })
+    throw new ServingError('INVALID_MODEL', `${path} could not be read: ${messageOf(error)}`, {
+      cause: error,
+    })
   })
   if (found.isFile()) return [{ version: '1', dir: dirname(path), file: path }]
 
   const versions: VersionSource[] = []
   for (const version of await listFolders(path)) {
+    if (version === 'latest') continue // the word for the version that serves
     const dir = join(path, version)
     const file = await modelFile(dir)
     if (file !== undefined) versions.push({ version, dir, file })
   }
   if (versions.length === 0) {
-    throw new ServingError('INVALID_MODEL', `${path} holds no version; expected ${join(path, '<version>', 'model.onnx')}.`)
+    throw new ServingError(
+      'INVALID_MODEL',
+      `${path} holds no version; expected ${join(path, '<version>', 'model.onnx')}.`,
+    )
   }
   return versions
 }
@@ -60,7 +66,13 @@ async function listFolders(path: string): Promise<string[]> {
   for (const name of await readdir(path)) {
     if (!namePattern.test(name)) continue
     // stat follows links: Kubernetes mounts volumes as links to dated folders.
-    if (await stat(join(path, name)).then((entry) => entry.isDirectory(), () => false)) names.push(name)
+    if (
+      await stat(join(path, name)).then(
+        (entry) => entry.isDirectory(),
+        () => false,
+      )
+    )
+      names.push(name)
   }
   return names.sort()
 }

@@ -10,7 +10,7 @@ export class ServedModel {
   readonly #history: ModelVersion[] = []
   #control: Promise<unknown> = Promise.resolve()
   /** Settles with the first load, be it a success or not; a request that comes before waits for it. */
-  firstLoad: Promise<void> | undefined
+  firstLoad: Promise<void> = Promise.resolve()
   /** Why the first load failed, until a version serves. */
   failure: ServingError | undefined
 
@@ -27,6 +27,11 @@ export class ServedModel {
   /** The version that stays resident for a rollback. */
   get previous(): ModelVersion | undefined {
     return this.#history.at(-2)
+  }
+
+  /** The version whose load is under way. */
+  get loading(): ModelVersion | undefined {
+    return [...this.versions.values()].find((version) => version.state === 'loading')
   }
 
   /** Adds versions that are not known yet. */
@@ -64,7 +69,10 @@ export class ServedModel {
     const version = this.versions.get(name)
     if (version !== undefined) return version
     const known = this.versionNames().join(', ') || 'none'
-    throw new ServingError('VERSION_NOT_FOUND', `model "${this.name}" has no version ${quote(name)}. Known: ${known}.`)
+    throw new ServingError(
+      'VERSION_NOT_FOUND',
+      `model "${this.name}" has no version ${quote(name)}. Known: ${known}.`,
+    )
   }
 }
 

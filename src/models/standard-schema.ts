@@ -12,8 +12,7 @@ export interface StandardSchemaV1<Input = unknown, Output = Input> {
 }
 
 export type SchemaResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
-  | { readonly issues: readonly SchemaIssue[] }
+  { readonly value: Output; readonly issues?: undefined } | { readonly issues: readonly SchemaIssue[] }
 
 export interface SchemaIssue {
   readonly message: string
@@ -22,7 +21,9 @@ export interface SchemaIssue {
 
 export function isStandardSchema(value: unknown): value is StandardSchemaV1 {
   // arktype's schemas are functions.
-  return ((typeof value === 'object' && value !== null) || typeof value === 'function') && '~standard' in value
+  return (
+    ((typeof value === 'object' && value !== null) || typeof value === 'function') && '~standard' in value
+  )
 }
 
 /** `age: expected a number; name: required`, for a message. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { RequestQueue } from '../batching/queue.js'
-import { asServingError, ServingError } from '../errors.js'
+import { asServingError, type ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
 import { coreCount } from '../execution/permits.js'
 import type { ModelSignature, Session } from '../execution/session.js'
@@ -109,7 +109,10 @@ export class ModelVersion {
 
   async #open(): Promise<Loaded> {
     const { placement = 'thread', maxQueueRows = defaultQueueRows, ...options } = this.options
-    const override = { ...(await this.#versionCodec()), ...(await readVersionConfig(join(this.source.dir, 'model.json'))) }
+    const override = {
+      ...(await this.#versionCodec()),
+      ...(await readVersionConfig(join(this.source.dir, 'model.json'))),
+    }
     const cores = coreCount()
     const intraOpThreads = placement === 'inline' ? 1 : Math.min(options.intraOpThreads ?? cores, cores)
     const session = await openSession(placement, { path: this.source.file, intraOpThreads })

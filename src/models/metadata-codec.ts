@@ -1,0 +1,110 @@
+import { ServingError } from '../errors.js'
+import type { ModelSignature } from '../execution/session.js'
+import { isPlainObject, nearest, show } from '../options.js'
+import { toTensor } from '../tensor/from-value.js'
+import { ValueMismatch } from '../tensor/mismatch.js'
+import { describe, type Feeds, type Tensor } from '../tensor/tensor.js'
+import { rowOf, toValue } from '../tensor/to-value.js'
+import { classify, outcomeOf, type Outcome } from './classification.js'
+import type { Task } from './model-config.js'
+
+/** The codec that needs no code: inputs by the artifact's metadata, outputs by the model's task. */
+export class MetadataCodec {
+  /**
+   * @param label `model@version`, for messages
+   * @param batched whether the model has a batch axis: a value without it is then one row
+   * @param outputs the outputs an answer shows; undefined: all
+   */
+  constructor(
+    private readonly label: string,
+    private readonly signature: ModelSignature,
+    private readonly batched: boolean,
+    private readonly task: Task | undefined,
+    private readonly outputs: readonly string[] | undefined,
+  ) {}
+
+  /**
+   * Makes feeds of an object with a value for each input. They share no memory with the value.
+   * @throws ServingError INVALID_INPUT
+   */
+  encode(value: unknown): Feeds {
+    const { inputs } = this.signature
+    if (!isPlainObject(value) || ArrayBuffer.isView(value)) {
+      const names = inputs.map(({ name }) => `"${name}"`).join(', ')
+      throw this.#invalid(`the input must be an object with ${names}; got ${show(value)}.`)
+    }
+    const feeds = Object.create(null) as Record<string, Tensor>
+    for (const info of inputs) {
+      const given = Object.hasOwn(value, info.name) ? value[info.name] : undefined
+      if (given === undefined)
+        throw this.#invalid(`input "${info.name}" is missing; it expects ${describe(info)}.`)
+      try {
+        feeds[info.name] = toTensor(given, info, this.batched)
+      } catch (error) {
+        if (error instanceof ValueMismatch) throw this.#invalid(error.message)
+        throw error
+      }
+    }
+    const unknown = Object.keys(value).find((name) => !Object.hasOwn(feeds, name))
+    if (unknown !== undefined) throw this.#invalid(this.unknownInput(unknown))
+    return feeds
+  }
+
+  /** What a message says of an input that the model does not have. */
+  unknownInput(name: string): string {
+    const names = this.signature.inputs.map((info) => info.name)
+    const near = name.length > 128 ? undefined : nearest(name, names)
+    const hint = near === undefined ? `The inputs are ${names.join(', ')}.` : `Did you mean "${near}"?`
+    return `there is no input ${show(name)}. ${hint}`
+  }
+
+  /** @throws ServingError INVALID_CODEC when the scores do not fit the task's classes */
+  decode(outputs: Feeds, rows: number): Outcome {
+    return this.task === undefined
+      ? this.#plain(outputs, rows)
+      : this.#classification(outputs, rows, this.task)
+  }
+
+  /** The outputs themselves: the only one's value, else values by name. */
+  #plain(outputs: Feeds, rows: number): Outcome {
+    const values = Object.create(null) as Record<string, unknown>
+    const names = this.outputs ?? Object.keys(outputs)
+    for (const name of names) {
+      const tensor = outputs[name]
+      if (tensor !== undefined) values[name] = this.#value(tensor, rows)
+    }
+    const [only] = names
+    return { prediction: names.length === 1 && only !== undefined ? values[only] : values }
+  }
+
+  /** One row's value has no batch axis, and is a scalar where it is `[1]`. */
+  #value(tensor: Tensor, rows: number): unknown {
+    if (!this.batched || rows !== 1 || tensor.shape[0] !== 1) return toValue(tensor)
+    const row = rowOf(tensor, 0)
+    const isScalar = row.shape.length === 1 && row.shape[0] === 1
+    return toValue(isScalar ? { ...row, shape: [] } : row)
+  }
+
+  /** One row's class, confidence and scores; for a batch of rows, lists of them. */
+  #classification(outputs: Feeds, rows: number, task: Task): Outcome {
+    const scores = outputs[task.output]
+    if (scores === undefined) {
+      throw new ServingError('INVALID_CODEC', `${this.label}: the run gave no output "${task.output}"`)
+    }
+    const perRow = scores.data.length / rows
+    const numbered = Array.from({ length: perRow === 1 ? 2 : perRow }, (_, i) => `${i}`)
+    const classes = task.classes ?? this.signature.classes[task.output] ?? numbered
+    const options = { activation: task.activation ?? 'none' }
+    if (rows === 1) return outcomeOf(classify(scores, classes, options))
+    const all = Array.from({ length: rows }, (_, i) => classify(rowOf(scores, i), classes, options))
+    return {
+      prediction: all.map((row) => row.prediction),
+      confidence: all.map((row) => row.confidence),
+      scores: all.map((row) => row.scores),
+    }
+  }
+
+  #invalid(rest: string): ServingError {
+    return new ServingError('INVALID_INPUT', `${this.label}: ${rest}`)
+  }
+}

@@ -1,0 +1,49 @@
+import type { TensorInfo } from '../tensor/tensor.js'
+import type { ServedModel } from './served-model.js'
+import type { VersionState } from './version.js'
+
+export interface VersionSnapshot {
+  readonly version: string
+  readonly state: VersionState
+  /** Why it failed. */
+  readonly reason?: string
+  readonly loadTimeMs?: number
+}
+
+/** A model's state at one moment. */
+export interface ModelSnapshot {
+  readonly name: string
+  readonly description?: string
+  /** What `latest` means now: the version that serves. */
+  readonly current?: string
+  /** Why the model has no version at all. */
+  readonly reason?: string
+  /** The highest first. */
+  readonly versions: readonly VersionSnapshot[]
+  /** Of the current version, once it is loaded. */
+  readonly inputs?: readonly TensorInfo[]
+  readonly outputs?: readonly TensorInfo[]
+}
+
+export function snapshot(model: ServedModel): ModelSnapshot {
+  const { current, failure } = model
+  return {
+    name: model.name,
+    ...(model.options.description !== undefined && { description: model.options.description }),
+    ...(current !== undefined && { current: current.name }),
+    ...(failure !== undefined && { reason: failure.message }),
+    versions: model.versionNames().map((name) => {
+      const { state, reason, loadTimeMs } = model.version(name)
+      return {
+        version: name,
+        state,
+        ...(reason !== undefined && { reason: reason.message }),
+        ...(loadTimeMs !== undefined && { loadTimeMs }),
+      }
+    }),
+    ...(current?.signature !== undefined && {
+      inputs: current.signature.inputs,
+      outputs: current.signature.outputs,
+    }),
+  }
+}
