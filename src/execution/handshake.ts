@@ -15,10 +15,9 @@ export class Handshake {
 
   /** Worker: asks to enter native code. False: the process is ending, and no native call may be made any more. */
   enter(): boolean {
+    if (Atomics.load(this.#words, 1) !== 0) return false
     Atomics.store(this.#words, 0, 1)
-    if (Atomics.load(this.#words, 1) === 0) return true
-    this.leave()
-    return false
+    return true
   }
 
   /** Worker: is out of native code. */

@@ -1,4 +1,4 @@
-import type { ServingError } from '../errors.js'
+import { ServingError } from '../errors.js'
 import type { Feeds } from '../tensor/tensor.js'
 import { loadRuntime, OnnxSession } from './onnx.js'
 import { findRuntime } from './runtime.js'
@@ -12,8 +12,9 @@ export class InlineSession implements Session {
   readonly slots = 1
   readonly died = new Promise<ServingError>(() => {})
   readonly #onnx: OnnxSession
-  #closed: Promise<void> | undefined
-  #running: Promise<unknown> = Promise.resolve()
+  #running = 0
+  #idle: (() => void) | undefined
+  #closing: Promise<void> | undefined
 
   private constructor(onnx: OnnxSession) {
     this.#onnx = onnx
@@ -28,13 +29,23 @@ export class InlineSession implements Session {
     return this.#onnx.signature
   }
 
-  run(feeds: Feeds): Promise<RunResult> {
-    const run = this.#onnx.run(feeds)
-    this.#running = run.catch(() => {})
-    return run
+  async run(feeds: Feeds): Promise<RunResult> {
+    if (this.#closing !== undefined) throw new ServingError('CLOSED', 'the session is closed')
+    this.#running++
+    try {
+      return await this.#onnx.run(feeds)
+    } finally {
+      if (--this.#running === 0) this.#idle?.()
+    }
   }
 
   close(): Promise<void> {
-    return (this.#closed ??= this.#running.then(() => this.#onnx.release()))
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
+    // Releasing is immediate: it would fail the runs that are under way.
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    await this.#onnx.release()
   }
 }

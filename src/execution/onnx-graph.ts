@@ -9,7 +9,7 @@ import {
 import { type ZipMap, findZipMaps } from './zip-map.js'
 
 export { OnnxFormatError } from './protobuf.js'
-export { type RewrittenModel, type ZipMap, rewriteZipMaps } from './zip-map.js'
+export { type ZipMap, rewriteZipMaps } from './zip-map.js'
 export type { OnnxOpset, OnnxValue } from './onnx-proto.js'
 
 /** What an ONNX file says about itself. */

@@ -41,15 +41,18 @@ export class OnnxSession {
   static async create(runtime: Runtime, artifact: Artifact): Promise<OnnxSession> {
     const options = sessionOptions(artifact)
     let native = await createNative(runtime, artifact.path, artifact.path, options)
+    let released = false
     try {
       let classes: ModelSignature['classes'] = {}
       if (!describesItself(native) || native.outputMetadata.some((output) => !output.isTensor)) {
         const bytes = readFileSync(artifact.path)
         const rewritten = rewriteZipMaps(bytes)
         if (rewritten.bytes !== bytes) {
+          released = true
           await native.release()
-          classes = rewritten.classes
           native = await createNative(runtime, rewritten.bytes, artifact.path, options)
+          released = false
+          classes = rewritten.classes
         }
         if (!describesItself(native)) {
           return new OnnxSession(signatureOfGraph(rewritten.bytes, native, classes, artifact.path), native)
@@ -57,7 +60,8 @@ export class OnnxSession {
       }
       return new OnnxSession(signatureOfSession(native, classes, artifact.path), native)
     } catch (error) {
-      await native.release()
+      // A second release would throw, and hide why the model was refused.
+      if (!released) await native.release()
       if (ServingError.is(error)) throw error
       throw new ServingError('INVALID_MODEL', `${artifact.path}: ${messageOf(error)}`, { cause: error })
     }

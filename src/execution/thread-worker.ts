@@ -38,6 +38,10 @@ let turn: Promise<void> = start()
 port.on('message', (message: ToWorker) => {
   turn = turn.then(() => (message.type === 'run' ? run(message.id, message.feeds) : close()))
 })
+port.on('messageerror', (error) => {
+  // A message was lost, and with it the id of who waits for the answer: better a death than a wait without end.
+  throw error
+})
 
 async function start(): Promise<void> {
   try {
@@ -51,24 +55,31 @@ async function start(): Promise<void> {
 }
 
 async function run(id: number, feeds: Feeds): Promise<void> {
-  const width = setup.artifact.intraOpThreads
-  permits.acquire(width)
-  handshake.hold(width)
   try {
-    const result = await native(() => current().run(feeds))
+    const result = await permitted(() => native(() => current().run(feeds)))
     send({ type: 'result', id, result }, buffersOf(result.outputs))
   } catch (error) {
     const { code, message } = asServingError(error)
     send({ type: 'failed', id, code, message })
-  } finally {
-    handshake.hold(0)
-    permits.release(width)
   }
 }
 
 async function close(): Promise<void> {
   if (session !== undefined) await native(() => current().release())
   send({ type: 'closed' })
+}
+
+/** Computes with a permit for each thread of a run; they are back before the answer is on its way. */
+async function permitted<T>(compute: () => Promise<T>): Promise<T> {
+  const width = setup.artifact.intraOpThreads
+  permits.acquire(width)
+  handshake.hold(width)
+  try {
+    return await compute()
+  } finally {
+    handshake.hold(0)
+    permits.release(width)
+  }
 }
 
 /** Makes a native call, within which this thread must not be stopped. */

@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 import type { Worker } from 'node:worker_threads'
-import { messageOf, ServingError } from '../errors.js'
+import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { Feeds } from '../tensor/tensor.js'
 import { guardExit, unguardExit } from './exit-guard.js'
 import { Handshake } from './handshake.js'
@@ -59,7 +59,8 @@ export class ThreadSession implements Session {
     const handshake = new Handshake()
     const permits = sharedPermits()
     const setup: ThreadSetup = { runtimePath, artifact, handshake: handshake.shared, permits: permits.shared }
-    const worker = new Worker(workerSource, { eval: true, workerData: setup, name: 'mlserving' })
+    // Not the host's own Node options: with --input-type=module the source would be taken for an ES module.
+    const worker = new Worker(workerSource, { eval: true, execArgv: [], workerData: setup, name: 'mlserving' })
     guardExit(handshake)
     const session = new ThreadSession(worker, handshake, permits)
     try {
@@ -81,11 +82,15 @@ export class ThreadSession implements Session {
 
   run(feeds: Feeds): Promise<RunResult> {
     return new Promise((resolve, reject) => {
-      const refusal = this.#death ?? (this.#closing && new ServingError('CLOSED', 'the session is closed'))
+      const refusal = (this.#closing && new ServingError('CLOSED', 'the session is closed')) ?? this.#death
       if (refusal !== undefined) return reject(refusal)
       const id = this.#nextId++
-      this.#send({ type: 'run', id, feeds }, buffersOf(feeds))
       this.#pending.set(id, { resolve, reject })
+      try {
+        this.#send({ type: 'run', id, feeds }, buffersOf(feeds))
+      } catch (error) {
+        this.#take(id)?.reject(asServingError(error, 'INFERENCE_FAILED', 'the feeds could not be sent'))
+      }
     })
   }
 
@@ -106,7 +111,11 @@ export class ThreadSession implements Session {
 
   #send(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
     this.#worker.ref()
-    this.#worker.postMessage(message, transfer)
+    try {
+      this.#worker.postMessage(message, transfer)
+    } catch {
+      this.#worker.postMessage(message) // copies: some buffers can't be moved, such as the pool of Node's Buffer
+    }
   }
 
   #receive(message: FromWorker): void {
@@ -154,11 +163,15 @@ export class ThreadSession implements Session {
   }
 }
 
-/** The feeds' buffers, each once; the session owns them, so they are moved rather than copied. */
+/**
+ * The feeds' buffers, each once; the session owns them, so they are moved rather than copied. Not those of no
+ * bytes: one may have been moved away before, and Node 20 would lose a message that moves it again.
+ */
 function buffersOf(feeds: Feeds): ArrayBuffer[] {
   const buffers = new Set<ArrayBuffer>()
   for (const { data } of Object.values(feeds)) {
-    if (ArrayBuffer.isView(data) && types.isArrayBuffer(data.buffer)) buffers.add(data.buffer)
+    if (!ArrayBuffer.isView(data) || !types.isArrayBuffer(data.buffer)) continue
+    if (data.buffer.byteLength > 0) buffers.add(data.buffer)
   }
   return [...buffers]
 }

@@ -1,3 +1,4 @@
+import type { ServingError } from '../errors.js'
 import { checkFields, integer, isPlainObject, type Fields } from '../options.js'
 import { createServing, isServing, type AnyServing, type CreateServingOptions } from '../serving.js'
 import type { HttpRequest, HttpResponse } from './exchange.js'
@@ -14,16 +15,19 @@ export interface DoorOptions {
 }
 
 const doorFields: Fields<DoorOptions> = { maxBodyBytes: integer(1), maxInstances: integer(1) }
-const doorDefaults: Required<DoorOptions> = { maxBodyBytes: 16 * 1024 * 1024, maxInstances: 1000 }
 
 /** A serving behind HTTP: answers a route's requests, and never throws. */
 export class Door {
+  readonly #options: Required<DoorOptions>
+
   private constructor(
     readonly serving: AnyServing,
     /** Whether the door made the serving, and so closes it. */
     readonly ownsServing: boolean,
-    private readonly options: Required<DoorOptions>,
-  ) {}
+    { maxBodyBytes = 16 * 1024 * 1024, maxInstances = 1000 }: DoorOptions,
+  ) {
+    this.#options = { maxBodyBytes, maxInstances }
+  }
 
   /**
    * @param source a serving, a repository folder, or options for a serving of the door's own and for the door
@@ -36,13 +40,18 @@ export class Door {
     if (isServing(source) || typeof source === 'string' || !isPlainObject(source)) {
       checkFields<DoorOptions>(options, doorFields, 'mlServing()', 'INVALID_OPTIONS')
       const serving = isServing(source) ? source : createServing(source)
-      return new Door(serving, serving !== source, { ...doorDefaults, ...options })
+      return new Door(serving, serving !== source, options)
     }
-    const own = Object.entries(source).filter(([key]) => key in doorFields)
-    const rest = Object.entries(source).filter(([key]) => !(key in doorFields))
+    const own = Object.entries(source).filter(([key]) => Object.hasOwn(doorFields, key))
+    const rest = Object.entries(source).filter(([key]) => !Object.hasOwn(doorFields, key))
     const merged: unknown = { ...Object.fromEntries(own), ...options }
     checkFields<DoorOptions>(merged, doorFields, 'mlServing()', 'INVALID_OPTIONS')
-    return new Door(createServing(Object.fromEntries(rest)), true, { ...doorDefaults, ...merged })
+    return new Door(createServing(Object.fromEntries(rest)), true, merged)
+  }
+
+  /** Answers with an error what no route can be asked about: a path or a header that is no HTTP. */
+  refuse(error: ServingError, headers: HttpRequest['headers']): HttpResponse {
+    return problem(error, requestIdOf(headers), this.serving.logger)
   }
 
   async answer(route: Route, request: HttpRequest): Promise<HttpResponse> {
@@ -50,7 +59,7 @@ export class Door {
     try {
       const response = await route.handle({
         serving: this.serving,
-        options: this.options,
+        options: this.#options,
         request,
         requestId,
       })

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ServingError } from '../errors.js'
 import type { Door } from './door.js'
 import type { HttpBody, HttpResponse } from './exchange.js'
 import { routes, type Route } from './routes.js'
@@ -11,11 +12,18 @@ export function nodeHandler(door: Door): NodeHandler {
   return (req, res, next) => {
     const match = findRoute(req)
     if (match === undefined) return next()
+    const { route, params } = match
+    if (params === undefined) {
+      const error = new ServingError(
+        'INVALID_REQUEST',
+        'the path is malformed: a "%" needs two hex digits of UTF-8.',
+      )
+      return send(req, res, door.refuse(error, req.headers))
+    }
     const hangUp = new AbortController()
     res.once('close', () => {
       if (!res.writableFinished) hangUp.abort()
     })
-    const { route, params } = match
     door
       .answer(route, { params, headers: req.headers, body: bodyOf(req), signal: hangUp.signal })
       .then((response) => send(req, res, response))
@@ -25,56 +33,65 @@ export function nodeHandler(door: Door): NodeHandler {
 
 interface Match {
   readonly route: Route
-  readonly params: Record<string, string>
+  /** Undefined where one can't be decoded. */
+  readonly params: Record<string, string> | undefined
 }
 
 const table = routes.map((route) => ({ route, segments: route.path.split('/') }))
 
 function findRoute(req: IncomingMessage): Match | undefined {
   const method = req.method === 'HEAD' ? 'GET' : req.method
-  const path = (req.url ?? '/').split('?', 1)[0] ?? '/'
-  const given = path.length > 1 && path.endsWith('/') ? path.slice(0, -1).split('/') : path.split('/')
-  for (const { route, segments } of table) {
-    if (route.method !== method || segments.length !== given.length) continue
-    const params = matchSegments(segments, given)
-    if (params !== undefined) return { route, params }
-  }
-  return undefined
+  const given = pathOf(req.url ?? '/')
+    .split('/')
+    .map(decode)
+  if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
+  const found = table.find(({ route, segments }) => route.method === method && matches(segments, given))
+  return found && { route: found.route, params: paramsOf(found.segments, given) }
 }
 
-function matchSegments(
-  segments: readonly string[],
-  given: readonly string[],
-): Record<string, string> | undefined {
+/** The path of a request target, which may be a whole URL. */
+function pathOf(target: string): string {
+  return target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '')
+}
+
+function decode(segment: string): string | undefined {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return undefined
+  }
+}
+
+function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
+  return (
+    segments.length === given.length &&
+    segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
+  )
+}
+
+function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {
   const params: Record<string, string> = {}
   for (const [i, segment] of segments.entries()) {
-    const value = given[i] ?? ''
-    if (!segment.startsWith(':')) {
-      if (segment !== value) return undefined
-      continue
-    }
-    try {
-      params[segment.slice(1)] = decodeURIComponent(value)
-    } catch {
-      return undefined // not a well-formed path: no route of ours
-    }
+    if (!segment.startsWith(':')) continue
+    const value = given[i]
+    if (value === undefined) return undefined
+    params[segment.slice(1)] = value
   }
   return params
 }
 
-/** What an earlier parser of the host made of the body is used as it is. */
+/**
+ * What an earlier parser of the host made of the body is used as it is, unless the body is still to be read:
+ * Express 4's `express.json()` leaves `{}` for a type that is not its own.
+ */
 function bodyOf(req: IncomingMessage & { body?: unknown }): HttpBody {
-  return req.body === undefined ? { stream: req } : { parsed: req.body }
+  const hasBytes = 'transfer-encoding' in req.headers || Number(req.headers['content-length']) > 0
+  const isUnread = hasBytes && !req.readableDidRead
+  return req.body === undefined || isUnread ? { stream: req } : { parsed: req.body }
 }
 
 function send(req: IncomingMessage, res: ServerResponse, { status, headers, body }: HttpResponse): void {
   if (res.headersSent || res.destroyed) return
-  // A body left unread (too large, say) would be taken for the next request of the connection.
-  const unread = !req.complete
-  res.writeHead(status, {
-    ...headers,
-    'content-length': Buffer.byteLength(body),
-    ...(unread && { connection: 'close' }),
-  })
+  res.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) })
   res.end(req.method === 'HEAD' ? undefined : body)
 }

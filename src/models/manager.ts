@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { watch, expired, type WaitLimits } from '../batching/wait-limits.js'
 import { asServingError, ServingError } from '../errors.js'
@@ -7,7 +6,7 @@ import { nearest } from '../options.js'
 import { readModelConfig } from './model-config.js'
 import { quote, ServedModel } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
-import { listModels, listVersions, namePattern } from './repository.js'
+import { isFolder, listModels, listVersions, namePattern } from './repository.js'
 import type { Lease, ModelVersion, VersionOptions } from './version.js'
 
 export interface LoadOptions {
@@ -279,13 +278,6 @@ function checkName(what: string, name: string): void {
 
 function closed(): ServingError {
   return new ServingError('CLOSED', 'the serving is closed')
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  )
 }
 
 /** Waits for a promise as long as the limits allow. */

@@ -65,16 +65,17 @@ async function listFolders(path: string): Promise<string[]> {
   const names: string[] = []
   for (const name of await readdir(path)) {
     if (!namePattern.test(name)) continue
-    // stat follows links: Kubernetes mounts volumes as links to dated folders.
-    if (
-      await stat(join(path, name)).then(
-        (entry) => entry.isDirectory(),
-        () => false,
-      )
-    )
-      names.push(name)
+    if (await isFolder(join(path, name))) names.push(name)
   }
   return names.sort()
+}
+
+/** True for a folder; a link to one counts, since Kubernetes mounts volumes as links to dated folders. */
+export async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  )
 }
 
 /** `model.onnx`, or the only `.onnx` file there is. */
