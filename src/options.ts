@@ -103,7 +103,8 @@ function unknownKey(at: string, key: string, known: readonly string[]): string {
 /** The candidate closest to `word`, where one is close enough to be what was meant. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1
+  // Any two words of a letter or two are near each other.
+  let bestDistance = word.length < 3 ? 1 : Math.max(2, Math.floor(word.length / 3)) + 1
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())

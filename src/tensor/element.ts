@@ -24,9 +24,9 @@ export const elementOf: Readonly<Record<DType, (value: unknown) => unknown>> = {
   },
   string: (value) => {
     if (typeof value !== 'string') throw new ElementMismatch('a string')
-    // The runtime would replace it silently, and answer for another text.
-    if (loneSurrogate.test(value))
-      throw new ElementMismatch('well-formed text (it has half of a surrogate pair)')
+    // Both would be changed silently by the runtime, which would then answer for another text.
+    if (loneSurrogate.test(value)) throw new ElementMismatch('text without half a surrogate pair')
+    if (value.includes('\0')) throw new ElementMismatch('text without U+0000, where the runtime would cut it')
     return value
   },
 }

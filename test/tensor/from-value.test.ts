@@ -160,7 +160,13 @@ describe('a value that does not fit', () => {
       'is refused for half a surrogate pair',
       'a\ud800b',
       info('string', 'batch'),
-      'input "x" expects string [batch]; the value must be well-formed text (it has half of a surrogate pair); got "a\\ud800b".',
+      'input "x" expects string [batch]; the value must be text without half a surrogate pair; got "a\\ud800b".',
+    ],
+    [
+      'is refused for a text that the runtime would cut',
+      'a\0b',
+      info('string', 'batch'),
+      'input "x" expects string [batch]; the value must be text without U+0000, where the runtime would cut it; got "a\\u0000b".',
     ],
     [
       'is refused for a tensor of another dtype',

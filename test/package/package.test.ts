@@ -1,0 +1,144 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { build } from 'esbuild'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { modelsDir, PackedProject, run } from './packed.js'
+
+/** What each program starts with, in both formats: [names, module]. */
+type Imports = readonly (readonly [names: string, from: string])[]
+
+/** One for each way to use the package; each predicts once. */
+const programs: Record<string, { imports: Imports; main: string }> = {
+  direct: {
+    imports: [['{ createServing }', 'mlserving']],
+    main: `
+      const serving = createServing(modelsDir)
+      await serving.ready()
+      const { prediction } = await serving.predict('sentiment', { text: 'I love it' })
+      await serving.close()
+      return prediction`,
+  },
+  express: {
+    imports: [
+      ['express', 'express'],
+      ['{ createServing }', 'mlserving'],
+      ['{ mlServing }', 'mlserving/express'],
+    ],
+    main: `
+      const serving = createServing(modelsDir)
+      await serving.ready()
+      const server = express().use(mlServing(serving)).listen(0)
+      await once(server, 'listening')
+      const response = await fetch('http://127.0.0.1:' + server.address().port + '/models/sentiment/predict', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', connection: 'close' },
+        body: JSON.stringify({ text: 'I love it' }),
+      })
+      const { prediction } = await response.json()
+      server.close()
+      await serving.close()
+      return prediction`,
+  },
+  fastify: {
+    imports: [
+      ['fastify', 'fastify'],
+      ['{ createServing }', 'mlserving'],
+      ['{ mlServing }', 'mlserving/fastify'],
+    ],
+    main: `
+      const serving = createServing(modelsDir)
+      await serving.ready()
+      const app = fastify()
+      app.register(mlServing, { serving })
+      const url = '/models/sentiment/predict'
+      const response = await app.inject({ method: 'POST', url, payload: { text: 'I love it' } })
+      await app.close()
+      await serving.close()
+      return response.json().prediction`,
+  },
+}
+
+function source(name: string, format: 'esm' | 'cjs'): string {
+  const { imports, main } = programs[name] ?? { imports: [], main: '' }
+  const lines = [...imports, ['{ once }', 'node:events'] as const].map(([names, from]) =>
+    format === 'esm' ? `import ${names} from '${from}'` : `const ${names} = require('${from}')`,
+  )
+  return `${lines.join('\n')}
+    let workers = 0
+    process.on('worker', () => workers++)
+    async function main(modelsDir) {${main}
+    }
+    main(process.argv[2]).then((prediction) => console.log(JSON.stringify({ prediction, inThread: workers > 0 })))
+  `
+}
+
+let project: PackedProject
+
+beforeAll(async () => {
+  project = await PackedProject.create()
+  // A bundle brings everything with it but the native runtime.
+  await project.link('elsewhere', ['onnxruntime-node'])
+})
+
+afterAll(async () => {
+  await project[Symbol.asyncDispose]()
+})
+
+/** Writes a program beside the installed package. */
+async function write(name: string, format: 'esm' | 'cjs'): Promise<string> {
+  const file = path.join(project.dir, 'app', `${name}.${format === 'esm' ? 'mjs' : 'cjs'}`)
+  await writeFile(file, source(name, format))
+  return file
+}
+
+/** Bundles a program into a folder where the package is not installed. */
+async function bundle(name: string, format: 'esm' | 'cjs'): Promise<string> {
+  const outfile = path.join(project.dir, 'elsewhere', `${name}.${format === 'esm' ? 'mjs' : 'cjs'}`)
+  await build({
+    entryPoints: [await write(name, 'esm')],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format,
+    external: ['onnxruntime-node'],
+    logLevel: 'error',
+    // CommonJS dependencies in an ES module need a `require`; this is esbuild's usual remedy.
+    ...(format === 'esm' && {
+      banner: {
+        js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);",
+      },
+    }),
+  })
+  return outfile
+}
+
+async function answerOf(file: string): Promise<unknown> {
+  // From a folder that helps to find nothing.
+  const cwd = path.join(project.dir, 'nowhere')
+  await mkdir(cwd, { recursive: true })
+  return JSON.parse(await run(process.execPath, [file, modelsDir], cwd))
+}
+
+const expected = { prediction: 'positive', inThread: true }
+
+describe.each(Object.keys(programs))('%s', (name) => {
+  test.each(['esm', 'cjs'] as const)('installed, %s', async (format) => {
+    expect(await answerOf(await write(name, format))).toEqual(expected)
+  })
+
+  test.each(['esm', 'cjs'] as const)('bundled into %s and moved elsewhere', async (format) => {
+    expect(await answerOf(await bundle(name, format))).toEqual(expected)
+  })
+})
+
+test('the tarball holds the build and nothing else', async () => {
+  const strange = project.files.filter(
+    (file) => !/^(dist\/|package\.json$|LICENSE$|README\.md$|CHANGELOG\.md$)/.test(file),
+  )
+  expect(strange).toEqual([])
+  const root = path.resolve(import.meta.dirname, '../..')
+  for (const file of project.files) {
+    const text = await readFile(path.join(project.dir, 'app/node_modules/mlserving', file), 'utf8')
+    expect(text.includes(root), `${file} names the folder it was built in`).toBe(false)
+  }
+})

@@ -1,0 +1,42 @@
+// Compiled by `npm run types`, never run: every statement here must be an error.
+import { createServing, onnx } from 'mlserving'
+import { serving } from './use.js'
+
+// @ts-expect-error -- no such model
+await serving.predict('sentimnt', { text: 'x' })
+// @ts-expect-error -- no such field
+await serving.predict('sentiment', { txt: 'x' })
+// @ts-expect-error -- a number where text belongs
+await serving.predict('sentiment', { text: 3 })
+// @ts-expect-error -- no such option
+await serving.predict('sentiment', { text: 'x' }, { timeout: 3 })
+
+const answer = await serving.predict('sentiment', { text: 'x' })
+// @ts-expect-error -- no such property
+console.log(answer.predicton)
+// @ts-expect-error -- not one of the classes
+if (answer.prediction === 'neutral') console.log()
+const typed = await serving.predict('typed', new Uint8Array())
+// @ts-expect-error -- decode gave no confidence
+console.log(typed.confidence)
+
+// @ts-expect-error -- no such option
+createServing({ models: { a: onnx({ sorce: 'x' }) } })
+// @ts-expect-error -- no such option
+createServing({ models: { a: onnx({ source: 'x', placment: 'inline' }) } })
+// @ts-expect-error -- no such placement
+createServing({ models: { a: onnx({ source: 'x', placement: 'gpu' }) } })
+// @ts-expect-error -- encode must give tensors
+createServing({ models: { a: onnx({ source: 'x', encode: (input: { t: string }) => ({ t: input.t }) }) } })
+// @ts-expect-error -- decode takes an output that was not named
+createServing({ models: { a: onnx({ source: 'x', outputs: { y: 'float32' }, decode: ({ z }) => z }) } })
+// @ts-expect-error -- no such dtype
+createServing({ models: { a: onnx({ source: 'x', outputs: { y: 'float' }, decode: ({ y }) => y }) } })
+// @ts-expect-error -- a model is made by onnx()
+createServing({ models: { a: './x' } })
+// @ts-expect-error -- no such option
+createServing({ modls: {} })
+// @ts-expect-error -- no such model
+await serving.models.switchVersion('nope', '1')
+// @ts-expect-error -- a task needs its output
+createServing({ models: { a: onnx({ source: 'x', task: { type: 'classification' } }) } })

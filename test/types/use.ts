@@ -1,0 +1,110 @@
+// Compiled by `npm run types`, never run: what users write, and what is inferred from it.
+import { expectTypeOf } from 'vitest'
+import { z } from 'zod'
+import {
+  classify,
+  createServing,
+  float32,
+  int64,
+  onnx,
+  scored,
+  ServingError,
+  strings,
+  type AnyModel,
+  type Serving,
+} from 'mlserving'
+import { mlServing } from 'mlserving/express'
+import mlServingPlugin from 'mlserving/fastify'
+import express from 'express'
+import fastify from 'fastify'
+
+declare const resize: (image: Uint8Array) => Promise<Float32Array>
+declare const Tokenizer: { load(path: string): Promise<{ encode(text: string): number[] }> }
+
+export const serving = createServing({
+  models: {
+    sentiment: onnx({
+      source: './models/sentiment',
+      encode: (input: { text: string }) => ({ text: strings([input.text]) }),
+      decode: ({ probabilities }) => classify(probabilities, ['negative', 'positive']),
+    }),
+    validated: onnx({
+      source: 'x',
+      input: z.object({ text: z.string(), limit: z.coerce.number() }),
+      encode: ({ text, limit }) => ({ text: strings([text.slice(0, limit)]) }),
+      decode: ({ y }, { input }) => scored(y === undefined ? 0 : input.limit, 0.5),
+    }),
+    typed: onnx({
+      source: 'x',
+      outputs: { logits: 'float32' },
+      encode: async (input: Uint8Array) => ({ x: float32(await resize(input), [1, 3, 224, 224]) }),
+      decode: ({ logits }) => (logits.data[0] ?? 0) * 2,
+    }),
+    embed: onnx({
+      source: 'x',
+      outputs: { last_hidden_state: 'float32' },
+      codec: async ({ dir }) => {
+        const tokenizer = await Tokenizer.load(`${dir}/tokenizer.json`)
+        return {
+          encode: (input: string) => {
+            const ids = tokenizer.encode(input)
+            return { input_ids: int64(ids), attention_mask: int64(ids.map(() => 1)) }
+          },
+          decode: ({ last_hidden_state }) => Array.from(last_hidden_state.data),
+        }
+      },
+    }),
+    bare: onnx({ source: './models/bare' }),
+  },
+})
+
+const sentiment = await serving.predict('sentiment', { text: 'hi' }, { timeoutMs: 50 })
+expectTypeOf(sentiment.prediction).toEqualTypeOf<'negative' | 'positive'>()
+expectTypeOf(sentiment.confidence).toEqualTypeOf<number>()
+expectTypeOf(sentiment.scores.negative).toEqualTypeOf<number>()
+expectTypeOf(sentiment.meta.version).toEqualTypeOf<string>()
+
+const validated = await serving.predict('validated', { text: 'hi', limit: '3' })
+expectTypeOf(validated.prediction).toEqualTypeOf<number>()
+
+const typed = await serving.predict('typed', new Uint8Array())
+expectTypeOf(typed.prediction).toEqualTypeOf<number>()
+
+const embed = await serving.predict('embed', 'text')
+expectTypeOf(embed.prediction).toEqualTypeOf<number[]>()
+
+const bare = await serving.predict('bare', { x: [1] })
+expectTypeOf(bare.prediction).toEqualTypeOf<unknown>()
+expectTypeOf(bare.confidence).toEqualTypeOf<number | undefined>()
+
+const open = createServing('./models')
+const anything = await open.predict('anything', { text: 'x' })
+anything.prediction.toFixed()
+
+const mixed = createServing({
+  repository: './models',
+  models: { typed: onnx({ source: 'x', decode: () => 3 }) },
+})
+expectTypeOf((await mixed.predict('typed', {})).prediction).toEqualTypeOf<number>()
+await mixed.predict('other', { x: 1 })
+
+const loose: Record<string, AnyModel> = { a: onnx({ source: 'x' }) }
+const byName: Serving<Record<string, AnyModel>> = createServing({ models: loose })
+await byName.ready()
+
+try {
+  await serving.close()
+} catch (error) {
+  if (ServingError.is(error, 'QUEUE_FULL')) expectTypeOf(error.code).toEqualTypeOf<'QUEUE_FULL'>()
+}
+
+await serving.models.switchVersion('sentiment', '2.0')
+expectTypeOf(serving.models.names()).toEqualTypeOf<
+  ('sentiment' | 'validated' | 'typed' | 'embed' | 'bare')[]
+>()
+
+// Every serving fits every door, whatever its models.
+express().use('/ml', mlServing(serving, { maxBodyBytes: 1024 }))
+express().use(mlServing({ repository: './models', maxBodyBytes: 1024 }))
+await fastify().register(mlServingPlugin, { serving, prefix: '/ml' })
+await fastify().register(mlServingPlugin, { repository: './models', maxInstances: 10 })
