@@ -94,6 +94,17 @@ export function fields<T extends object>(nested: Fields<T>): Field<T> {
   }
 }
 
+/** `true`, or a value of another kind. */
+export function trueOr<T>({ expected, accepts, inside }: Field<T>): Field<true | T> {
+  return {
+    expected: `true or ${expected}`,
+    accepts: (value): value is true | T => value === true || accepts(value),
+    inside: (value, path, code) => {
+      if (value !== true) inside?.(value, path, code)
+    },
+  }
+}
+
 function unknownKey(at: string, key: string, known: readonly string[]): string {
   const near = nearest(key, known)
   const hint = near === undefined ? `Known are ${known.join(', ')}.` : `Did you mean "${near}"?`

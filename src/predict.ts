@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { WaitLimits } from './batching/wait-limits.js'
+import type { WaitLimits } from './batching/limits-watch.js'
 import { asServingError, ServingError } from './errors.js'
 import type { Metrics } from './metrics/metrics.js'
 import type { Outcome } from './models/classification.js'
@@ -51,16 +51,15 @@ export async function predict(
     try {
       version = lease.version
       const encoded = await lease.codec.encode(input, options.signal)
-      const run = await lease.queue.submit(encoded.feeds, encoded.rows, limits)
-      const outcome = await lease.codec.decode(run.outputs, encoded)
+      const { result, queueMs, computeMs, batchRows } = await lease.batcher.submit(encoded.feeds, limits)
+      const outcome = await lease.codec.decode(result, encoded)
 
-      const { queueMs, computeMs } = run
       const requestId = options.requestId ?? randomUUID()
       const meta = {
         requestId,
         model,
         version,
-        batchRows: encoded.rows,
+        batchRows,
         queueMs,
         computeMs,
         latencyMs: latencyMs(),

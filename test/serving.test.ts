@@ -323,6 +323,41 @@ describe('predict', () => {
   })
 })
 
+describe('batching, where it is declared,', () => {
+  it('joins concurrent requests to runs of at most maxBatchSize rows, each answered with its own', async () => {
+    const { serving, ask } = servingOf(identityModel(), { batching: { maxBatchSize: 16 } })
+    await serving.ready()
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => ask({ x: [i, 2 * i, 3 * i] })))
+    expect(answers.map((answer) => answer.prediction)).toEqual(answers.map((_, i) => [i, 2 * i, 3 * i]))
+    const sizes = answers.map((answer) => answer.meta.batchRows)
+    expect(Math.max(...sizes)).toBe(16)
+  })
+
+  it('splits a request above the cap and joins its answer', async () => {
+    const { ask } = servingOf(identityModel({ dtype: 'string', shape: ['N'] }), {
+      batching: { maxBatchSize: 3 },
+    })
+    const words = Array.from({ length: 10 }, (_, i) => `word ${i}`)
+    const { prediction, meta } = await ask({ x: words })
+    expect(prediction).toEqual(words)
+    expect(meta.batchRows).toBe(3)
+  })
+
+  it('of requests of several shapes mixes none', async () => {
+    const { ask } = servingOf(identityModel({ shape: ['N', 'length'] }), { batching: true })
+    const inputs = Array.from({ length: 60 }, (_, i) => Array.from({ length: 1 + (i % 3) }, () => i))
+    const answers = await Promise.all(inputs.map((x) => ask({ x })))
+    expect(answers.map((answer) => answer.prediction)).toEqual(inputs.map((x) => (x.length === 1 ? x[0] : x)))
+  })
+
+  it('is refused at load for a model without a batch axis', async () => {
+    const { serving } = servingOf(fixedBatch(), { batching: true })
+    await expect(serving.ready()).rejects.toThrow(
+      'm@1: batching needs a leading axis of variable length in every input; the model takes "x" (float32 [1, 4]).',
+    )
+  })
+})
+
 describe('a model that would end the process or fail at every run', () => {
   it('is refused at load', async () => {
     const { serving } = servingOf(sequenceOutput())

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { watch, expired, type WaitLimits } from '../batching/wait-limits.js'
+import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
+import { systemClock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
@@ -36,6 +37,7 @@ export interface ModelManagerOptions {
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
   readonly #logger: Logger
+  readonly #limits = new LimitsWatch(systemClock)
   readonly #onLoaded: NonNullable<ModelManagerOptions['onLoaded']>
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
@@ -188,9 +190,9 @@ export class ModelManager<N extends string = string> {
   async lease(model: string, version?: string, limits: WaitLimits = {}): Promise<Lease> {
     const lease = this.tryLease(model, version)
     if (lease !== undefined) return lease
-    await within(limits, this.#starting)
+    await this.#within(limits, this.#starting)
     const found = this.#model(model)
-    await within(limits, found.firstLoad)
+    await this.#within(limits, found.firstLoad)
     const late = this.tryLease(model, version)
     if (late !== undefined) return late
     throw this.#notReady(found, version)
@@ -250,6 +252,16 @@ export class ModelManager<N extends string = string> {
     await Promise.all([...this.#models.values()].map(unload))
   }
 
+  /** Waits for a promise as long as the limits allow. */
+  #within<T>(limits: WaitLimits, promise: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const met = this.#limits.expired(limits)
+      if (met !== undefined) return reject(met)
+      const unwatch = this.#limits.watch(limits, reject)
+      promise.then(resolve, reject).finally(unwatch)
+    })
+  }
+
   #model(name: string): ServedModel {
     const model = this.#models.get(name)
     if (model === undefined) throw this.#notFound(name)
@@ -278,15 +290,4 @@ function checkName(what: string, name: string): void {
 
 function closed(): ServingError {
   return new ServingError('CLOSED', 'the serving is closed')
-}
-
-/** Waits for a promise as long as the limits allow. */
-function within<T>(limits: WaitLimits, promise: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const now = performance.now()
-    const refusal = expired(limits, now)
-    if (refusal !== undefined) return reject(refusal)
-    const stop = watch(limits, now, reject)
-    promise.then(resolve, reject).finally(stop)
-  })
 }

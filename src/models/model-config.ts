@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { messageOf, ServingError } from '../errors.js'
-import { checkFields, fields, integer, oneOf, text, texts, type Fields } from '../options.js'
+import { checkFields, fields, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -14,6 +14,13 @@ export interface ClassificationTask {
 }
 
 export type Task = ClassificationTask
+
+export interface BatchingOptions {
+  /** The most rows of one run; requests above it are split. Default: 32. */
+  readonly maxBatchSize?: number
+  /** How long an idle session waits for more rows. Default: 0, what arrives during a run is the next batch. */
+  readonly maxDelayMs?: number
+}
 
 /** What a model is served with: the same in code and in `models/<name>/model.json`. */
 export interface ModelOptions {
@@ -30,8 +37,15 @@ export interface ModelOptions {
   readonly placement?: 'thread' | 'inline'
   /** Threads one run may use, clamped to the cores. Default: the cores of the process; 1 when inline. */
   readonly intraOpThreads?: number
+  /**
+   * Joins requests to batches: the user's word that the model's rows do not affect each other. `true` takes the
+   * defaults. Default: off.
+   */
+  readonly batching?: true | BatchingOptions
   /** Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Default: 1024. */
   readonly maxQueueRows?: number
+  /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
+  readonly maxQueueBytes?: number
 }
 
 const taskFields: Fields<ClassificationTask> = {
@@ -41,13 +55,20 @@ const taskFields: Fields<ClassificationTask> = {
   activation: oneOf('none', 'softmax', 'sigmoid'),
 }
 
+const batchingFields: Fields<BatchingOptions> = {
+  maxBatchSize: integer(1, 65_536),
+  maxDelayMs: integer(0, 60_000),
+}
+
 export const modelFields: Fields<ModelOptions> = {
   description: text,
   task: fields(taskFields),
   current: text,
   placement: oneOf('thread', 'inline'),
   intraOpThreads: integer(1, 1024),
+  batching: trueOr(fields(batchingFields)),
   maxQueueRows: integer(1),
+  maxQueueBytes: integer(1),
 }
 
 /** What `<version>/model.json` may override for its version. */

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
-import { RequestQueue } from '../batching/queue.js'
-import { asServingError, type ServingError } from '../errors.js'
+import { Batcher } from '../batching/batcher.js'
+import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
+import { describe, type Feeds } from '../tensor/tensor.js'
+import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
 import { coreCount } from '../execution/permits.js'
 import type { ModelSignature, Session } from '../execution/session.js'
@@ -22,20 +24,20 @@ export interface VersionOptions extends ModelOptions, CodecOptions {
   readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
 }
 
-const defaultQueueRows = 1024
+const defaultBatchSize = 32
 
 /** What serves while a version is loaded. */
 interface Loaded {
   readonly session: Session
   readonly codec: VersionCodec
-  readonly queue: RequestQueue
+  readonly batcher: Batcher<Feeds, Feeds>
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
 export interface Lease {
   readonly version: string
   readonly codec: VersionCodec
-  readonly queue: RequestQueue
+  readonly batcher: Batcher<Feeds, Feeds>
   /** Idempotent. */
   release(): void
 }
@@ -108,7 +110,7 @@ export class ModelVersion {
   }
 
   async #open(): Promise<Loaded> {
-    const { placement = 'thread', maxQueueRows = defaultQueueRows, ...options } = this.options
+    const { placement = 'thread', ...options } = this.options
     const override = {
       ...(await this.#versionCodec()),
       ...(await readVersionConfig(join(this.source.dir, 'model.json'))),
@@ -118,11 +120,30 @@ export class ModelVersion {
     const session = await openSession(placement, { path: this.source.file, intraOpThreads })
     try {
       const codec = new VersionCodec(this.label, session.signature, { ...options, ...override })
-      return { session, codec, queue: new RequestQueue(session, maxQueueRows) }
+      return { session, codec, batcher: this.#batcher(session, codec) }
     } catch (error) {
       await session.close()
       throw error
     }
+  }
+
+  #batcher(session: Session, { batched }: VersionCodec): Batcher<Feeds, Feeds> {
+    const { batching, maxQueueRows, maxQueueBytes } = this.options
+    if (batching !== undefined && !batched) {
+      const inputs = session.signature.inputs
+        .map((input) => `"${input.name}" (${describe(input)})`)
+        .join(', ')
+      throw new ServingError(
+        'INVALID_CODEC',
+        `${this.label}: batching needs a leading axis of variable length in every input; the model takes ${inputs}.`,
+      )
+    }
+    return new Batcher(executorOf(session, batching !== undefined), batched ? batchedFeeds : wholeFeeds, {
+      ...(batching !== undefined && { maxBatchSize: defaultBatchSize }),
+      ...(typeof batching === 'object' && batching),
+      ...(maxQueueRows !== undefined && { maxQueueRows }),
+      ...(maxQueueBytes !== undefined && { maxQueueBytes }),
+    })
   }
 
   async #versionCodec(): Promise<CodecOptions> {
@@ -143,13 +164,13 @@ export class ModelVersion {
   /** Takes a lease, synchronously; undefined when the version can't serve now. */
   lease(): Lease | undefined {
     if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
-    const { codec, queue } = this.#loaded
+    const { codec, batcher } = this.#loaded
     let held = true
     this.#leases++
     return {
       version: this.name,
       codec,
-      queue,
+      batcher,
       release: () => {
         if (!held) return
         held = false

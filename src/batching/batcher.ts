@@ -1,0 +1,317 @@
+import { systemClock, type Clock, type Timer } from '../clock.js'
+import { asServingError, ServingError } from '../errors.js'
+import { LimitsWatch, type WaitLimits } from './limits-watch.js'
+import { WaitingQueue, type Priority, type Waiting } from './waiting.js'
+
+/** How inputs of one kind are joined to a batch, and results cut apart. Rows are counted along the batch axis. */
+export interface Batchable<I, R> {
+  rows(input: I): number
+  bytes(input: I): number
+  /** Inputs of different signatures never share a batch. */
+  signature(input: I): string
+  concat(inputs: readonly I[]): I
+  slice(input: I, from: number, to: number): I
+  sliceResult(result: R, from: number, to: number): R
+  concatResults(results: readonly R[]): R
+}
+
+/** What runs batches. */
+export interface Executor<I, R> {
+  /** How many batches may be handed over at once; those beyond the first wait where it runs. */
+  readonly slots: number
+  /** Takes ownership of the batch. */
+  run(batch: I): Promise<{ readonly result: R; readonly computeMs: number }>
+}
+
+/** Who says when a batch may be handed over. */
+export interface Turnstile {
+  /** There is a batch to hand over. */
+  wake(): void
+  /** A batch that was handed over has ended. */
+  finished(computeMs: number): void
+}
+
+/** What a turnstile lets through. */
+export interface BatchSource {
+  hasBatch(): boolean
+  handOver(): void
+}
+
+export interface BatcherOptions {
+  /** The most rows of one run; 1 keeps requests apart. Requests above it are split. Default: 1. */
+  readonly maxBatchSize?: number
+  /** How long an idle executor waits for more rows. Default: 0, what arrives during a run is the next batch. */
+  readonly maxDelayMs?: number
+  /** Rows that may wait; a request beyond is refused at once. Default: 1024. */
+  readonly maxQueueRows?: number
+  /** Bytes that may wait. Default: 256 MiB. */
+  readonly maxQueueBytes?: number
+  readonly clock?: Clock
+  /** Default: batches go through as soon as the executor has a slot. */
+  readonly turnstile?: (source: BatchSource) => Turnstile
+}
+
+export interface SubmitOptions extends WaitLimits {
+  readonly priority?: Priority | undefined
+  /** Where the queue is full: refuse at once (default), or wait for room. */
+  readonly whenFull?: 'reject' | 'wait' | undefined
+}
+
+export interface BatchAnswer<R> {
+  readonly result: R
+  /** Time from the submission to the hand-over of its batch. */
+  readonly queueMs: number
+  readonly computeMs: number
+  /** Rows of the batch that answered. */
+  readonly batchRows: number
+}
+
+interface Request<I, R> extends Waiting {
+  readonly input: I
+  readonly submittedAt: number
+  startedAt: number
+  settled: boolean
+  /** Answers the caller, once. */
+  readonly settle: (answer: BatchAnswer<R> | ServingError) => void
+}
+
+/**
+ * Joins requests to batches. A request meets an idle executor and runs at once; what arrives meanwhile is the next
+ * batch. The queue is bounded and refuses at once; what is aborted or too late leaves it without costing a run.
+ */
+export class Batcher<I, R> implements BatchSource {
+  readonly #executor: Executor<I, R>
+  readonly #batchable: Batchable<I, R>
+  readonly #options: Required<Omit<BatcherOptions, 'turnstile'>>
+  readonly #turnstile: Turnstile
+  readonly #limits: LimitsWatch
+  readonly #waiting = new WaitingQueue<Request<I, R>>()
+  /** Requests that wait for room in the queue. */
+  readonly #blocked = new Set<Request<I, R>>()
+  #running = 0
+  #sequence = 0
+  #wakePlanned = false
+  #delay: Timer | undefined
+
+  constructor(executor: Executor<I, R>, batchable: Batchable<I, R>, options: BatcherOptions = {}) {
+    const {
+      maxBatchSize = 1,
+      maxDelayMs = 0,
+      maxQueueRows = 1024,
+      maxQueueBytes = 256 * 1024 * 1024,
+    } = options
+    const { clock = systemClock, turnstile = freePassage } = options
+    this.#executor = executor
+    this.#batchable = batchable
+    this.#options = { maxBatchSize, maxDelayMs, maxQueueRows, maxQueueBytes, clock }
+    this.#limits = new LimitsWatch(clock)
+    this.#turnstile = turnstile(this)
+  }
+
+  /** Rows that wait, without those handed over. */
+  get waitingRows(): number {
+    return this.#waiting.rows
+  }
+
+  get waitingBytes(): number {
+    return this.#waiting.bytes
+  }
+
+  /**
+   * Runs an input with others of its signature when its turn comes; takes ownership of it.
+   * @throws ServingError QUEUE_FULL at once; ABORTED or TIMEOUT as soon as the limit is met, whether its run has
+   *   begun or not; what the executor throws
+   */
+  submit(input: I, options: SubmitOptions = {}): Promise<BatchAnswer<R>> {
+    const rows = this.#batchable.rows(input)
+    const { maxBatchSize } = this.#options
+    if (rows <= maxBatchSize || maxBatchSize === 1) return this.#submit(input, rows, options)
+    return this.#submitInParts(input, rows, options)
+  }
+
+  #submit(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
+    return new Promise((resolve, reject) => {
+      const met = this.#limits.expired(options)
+      if (met !== undefined) return reject(met)
+      const request: Request<I, R> = {
+        input,
+        rows,
+        bytes: this.#batchable.bytes(input),
+        signature: this.#batchable.signature(input),
+        priority: options.priority ?? 1,
+        sequence: this.#sequence++,
+        submittedAt: this.#options.clock.now(),
+        startedAt: 0,
+        settled: false,
+        settle: (answer) => {
+          if (request.settled) return
+          request.settled = true
+          unwatch?.()
+          if (answer instanceof ServingError) reject(answer)
+          else resolve(answer)
+        },
+      }
+      const refusal = this.#admit(request, options.whenFull)
+      if (refusal !== undefined) return reject(refusal)
+      const isBounded = options.signal !== undefined || options.deadlineMs !== undefined
+      const unwatch = isBounded
+        ? this.#limits.watch(options, (error) => {
+            this.#leave(request)
+            request.settle(error)
+          })
+        : undefined
+      this.#planWake()
+    })
+  }
+
+  /** A request above the cap, as parts that run one by one or beside each other; one that fails ends the others. */
+  async #submitInParts(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
+    const { maxBatchSize, maxQueueRows } = this.#options
+    if (!this.#isIdle && options.whenFull !== 'wait' && this.#waiting.rows + rows > maxQueueRows)
+      throw this.#full(rows)
+    const group = new AbortController()
+    const signal =
+      options.signal === undefined ? group.signal : AbortSignal.any([group.signal, options.signal])
+    const parts = Array.from({ length: Math.ceil(rows / maxBatchSize) }, (_, i) => {
+      const part = this.#batchable.slice(input, i * maxBatchSize, Math.min(rows, (i + 1) * maxBatchSize))
+      // Room was found for the whole above; what it lacks for the rest is waited for.
+      return this.#submit(part, this.#batchable.rows(part), { ...options, signal, whenFull: 'wait' })
+    })
+    try {
+      const answers = await Promise.all(parts)
+      const [first] = answers
+      return {
+        result: this.#batchable.concatResults(answers.map((answer) => answer.result)),
+        queueMs: first?.queueMs ?? 0,
+        computeMs: answers.reduce((sum, answer) => sum + answer.computeMs, 0),
+        batchRows: Math.max(...answers.map((answer) => answer.batchRows)),
+      }
+    } catch (error) {
+      group.abort()
+      await Promise.allSettled(parts)
+      throw error
+    }
+  }
+
+  get #isIdle(): boolean {
+    return this.#running === 0 && this.#waiting.size === 0
+  }
+
+  /** Lets a request into the queue, or to its door; an idle executor takes any. */
+  #admit(request: Request<I, R>, whenFull: SubmitOptions['whenFull']): ServingError | undefined {
+    if (this.#isIdle || (this.#blocked.size === 0 && this.#hasRoom(request))) {
+      this.#waiting.add(request)
+      return undefined
+    }
+    if (whenFull !== 'wait') return this.#full(request.rows)
+    this.#blocked.add(request)
+    return undefined
+  }
+
+  #hasRoom({ rows, bytes }: Request<I, R>): boolean {
+    const { maxQueueRows, maxQueueBytes } = this.#options
+    return this.#waiting.rows + rows <= maxQueueRows && this.#waiting.bytes + bytes <= maxQueueBytes
+  }
+
+  #full(rows: number): ServingError {
+    const { maxQueueRows, maxQueueBytes } = this.#options
+    const held = `${this.#waiting.rows} of at most ${maxQueueRows} rows and ${this.#waiting.bytes} of at most ${maxQueueBytes} bytes`
+    return new ServingError('QUEUE_FULL', `the queue holds ${held}; ${rows} more rows do not fit.`, {
+      headers: { 'retry-after': '1' },
+    })
+  }
+
+  #leave(request: Request<I, R>): void {
+    if (!this.#blocked.delete(request) && !this.#waiting.remove(request)) return
+    this.#unblock()
+  }
+
+  /** Lets requests from the door into the room there is, in their order. */
+  #unblock(): void {
+    for (const request of this.#blocked) {
+      if (this.#waiting.size > 0 && !this.#hasRoom(request)) return
+      this.#blocked.delete(request)
+      this.#waiting.add(request)
+    }
+  }
+
+  /** At the end of this turn, so that requests submitted together share a batch. */
+  #planWake(): void {
+    if (this.#wakePlanned) return
+    this.#wakePlanned = true
+    queueMicrotask(() => {
+      this.#wakePlanned = false
+      this.#turnstile.wake()
+    })
+  }
+
+  hasBatch(): boolean {
+    return this.#running < this.#executor.slots && this.#waiting.size > 0 && this.#isDue()
+  }
+
+  /** Whether the next batch is full enough, or has waited long enough; else a timer looks again. */
+  #isDue(): boolean {
+    const { maxDelayMs, maxBatchSize, clock } = this.#options
+    if (maxDelayMs === 0 || this.#waiting.rows >= maxBatchSize) return true
+    const head = this.#waiting.head()
+    if (head === undefined) return false
+    const restMs = head.submittedAt + maxDelayMs - clock.now()
+    if (restMs <= 0) return true
+    this.#delay?.clear()
+    this.#delay = clock.setTimer(() => this.#turnstile.wake(), Math.ceil(restMs))
+    return false
+  }
+
+  handOver(): void {
+    const batch = this.#waiting.take(this.#options.maxBatchSize)
+    if (batch.length === 0) return
+    const now = this.#options.clock.now()
+    for (const request of batch) request.startedAt = now
+    this.#running++
+    this.#unblock()
+    void this.#execute(batch).then((computeMs) => {
+      this.#running--
+      this.#unblock()
+      this.#turnstile.finished(computeMs)
+    })
+  }
+
+  /**
+   * Runs a batch and answers its requests. A batch whose run fails is run again in halves, so that only the
+   * guilty request fails: for one of n requests at most 2 log2(n) more runs.
+   * @returns the time it computed; never rejects
+   */
+  async #execute(requests: readonly Request<I, R>[]): Promise<number> {
+    const batch = requests.filter((request) => !request.settled)
+    const [first] = batch
+    if (first === undefined) return 0
+    try {
+      const input =
+        batch.length === 1 ? first.input : this.#batchable.concat(batch.map((request) => request.input))
+      const { result, computeMs } = await this.#executor.run(input)
+      const batchRows = batch.reduce((sum, request) => sum + request.rows, 0)
+      let row = 0
+      for (const request of batch) {
+        const { rows, submittedAt, startedAt } = request
+        const own = batch.length === 1 ? result : this.#batchable.sliceResult(result, row, (row += rows))
+        request.settle({ result: own, queueMs: startedAt - submittedAt, computeMs, batchRows })
+      }
+      return computeMs
+    } catch (cause) {
+      const error = asServingError(cause)
+      if (batch.length > 1 && error.code === 'INFERENCE_FAILED') {
+        const middle = batch.length >> 1
+        return (await this.#execute(batch.slice(0, middle))) + (await this.#execute(batch.slice(middle)))
+      }
+      for (const request of batch) request.settle(error)
+      return 0
+    }
+  }
+}
+
+function freePassage(source: BatchSource): Turnstile {
+  const pass = () => {
+    while (source.hasBatch()) source.handOver()
+  }
+  return { wake: pass, finished: pass }
+}

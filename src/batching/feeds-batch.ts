@@ -1,0 +1,48 @@
+import { ServingError } from '../errors.js'
+import type { Session } from '../execution/session.js'
+import { bytesOf, concatRows, signatureOf, sliceRows } from '../tensor/batch.js'
+import { describeShape, type Feeds } from '../tensor/tensor.js'
+import type { Batchable, Executor } from './batcher.js'
+
+/** How feeds are joined and outputs cut, for a model with a batch axis. */
+export const batchedFeeds: Batchable<Feeds, Feeds> = {
+  rows: (feeds) => {
+    for (const name in feeds) return feeds[name]?.shape[0] ?? 1
+    return 1
+  },
+  bytes: bytesOf,
+  signature: signatureOf,
+  concat: concatRows,
+  slice: sliceRows,
+  sliceResult: sliceRows,
+  concatResults: concatRows,
+}
+
+/** For a model without a batch axis: every request is a run of its own. */
+export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () => 1, signature: () => '' }
+
+/**
+ * A session as what runs batches.
+ * @param batched whether requests are joined: then every output must have a row for each of theirs
+ */
+export function executorOf(session: Session, batched: boolean): Executor<Feeds, Feeds> {
+  return {
+    slots: session.slots,
+    run: async (feeds) => {
+      const rows = batchedFeeds.rows(feeds)
+      const { outputs, computeMs } = await session.run(feeds)
+      if (batched) checkRows(outputs, rows)
+      return { result: outputs, computeMs }
+    },
+  }
+}
+
+function checkRows(outputs: Feeds, rows: number): void {
+  for (const [name, { shape }] of Object.entries(outputs)) {
+    if (shape[0] === rows) continue
+    throw new ServingError(
+      'INVALID_CODEC',
+      `output "${name}" has the shape ${describeShape(shape)} for ${rows} rows: its requests can't be told apart. Leave batching off.`,
+    )
+  }
+}

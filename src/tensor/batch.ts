@@ -1,0 +1,80 @@
+import { elementCount, typedArrays, type Feeds, type Tensor } from './tensor.js'
+
+/** Rows of up to this many bytes are copied out of a batch; larger ones are views of it. */
+const copyUpToBytes = 64 * 1024
+
+type Numeric = Exclude<Tensor, { dtype: 'string' }>
+
+/** The shape beyond the batch axis and the dtype of each input: only requests that agree in it share a batch. */
+export function signatureOf(feeds: Feeds): string {
+  let signature = ''
+  for (const name in feeds) {
+    const tensor = feeds[name]
+    if (tensor !== undefined) signature += `${name}:${tensor.dtype}:${tensor.shape.slice(1).join('x')};`
+  }
+  return signature
+}
+
+/** The size of the arrays; a string counts two bytes a code unit. */
+export function bytesOf(feeds: Feeds): number {
+  let bytes = 0
+  for (const name in feeds) {
+    const tensor = feeds[name]
+    if (tensor === undefined) continue
+    if (tensor.dtype !== 'string') bytes += tensor.data.byteLength
+    else for (const text of tensor.data) bytes += 2 * text.length
+  }
+  return bytes
+}
+
+/** One batch of several requests' feeds, along the batch axis. All must have the same signature. */
+export function concatRows(parts: readonly Feeds[]): Feeds {
+  const [first] = parts
+  if (first === undefined || parts.length === 1) return first ?? {}
+  const batch = Object.create(null) as Record<string, Tensor>
+  for (const name of Object.keys(first)) {
+    batch[name] = concat(parts.map((part) => part[name]).filter((tensor) => tensor !== undefined))
+  }
+  return batch
+}
+
+function concat(tensors: readonly Tensor[]): Tensor {
+  const [first] = tensors
+  if (first === undefined) throw new RangeError('nothing to join')
+  const rows = tensors.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0)
+  const shape = [rows, ...first.shape.slice(1)]
+  if (first.dtype === 'string') {
+    return { dtype: 'string', shape, data: tensors.flatMap((tensor) => tensor.data as string[]) }
+  }
+  const data = new typedArrays[first.dtype](elementCount(shape))
+  let offset = 0
+  for (const tensor of tensors) {
+    // One signature: all are arrays of the same type.
+    data.set(tensor.data as never, offset)
+    offset += tensor.data.length
+  }
+  return { dtype: first.dtype, shape, data } as Tensor
+}
+
+/** Rows `from` to `to` of each tensor: a copy where small, so that it does not keep the whole batch alive. */
+export function sliceRows(tensors: Feeds, from: number, to: number): Feeds {
+  const slice = Object.create(null) as Record<string, Tensor>
+  for (const name in tensors) {
+    const tensor = tensors[name]
+    if (tensor !== undefined) slice[name] = sliceTensor(tensor, from, to)
+  }
+  return slice
+}
+
+function sliceTensor(tensor: Tensor, from: number, to: number): Tensor {
+  const inner = tensor.shape.slice(1)
+  const size = elementCount(inner)
+  const shape = [to - from, ...inner]
+  if (tensor.dtype === 'string') {
+    return { dtype: 'string', shape, data: tensor.data.slice(from * size, to * size) }
+  }
+  const { data }: Numeric = tensor
+  const isSmall = (to - from) * size * data.BYTES_PER_ELEMENT <= copyUpToBytes
+  const part = isSmall ? data.slice(from * size, to * size) : data.subarray(from * size, to * size)
+  return { dtype: tensor.dtype, shape, data: part } as Tensor
+}
