@@ -93,6 +93,7 @@ const predictFields: Fields<PredictOptions> = {
   timeoutMs: integer(1, 2 ** 31 - 1),
   signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
   requestId: text,
+  cache: provided('false', (value) => value === false),
 }
 
 const brand = Symbol.for('mlserving.serving')

@@ -259,6 +259,7 @@ describe('predict', () => {
       requestId: 'abc',
       model: 'm',
       version: '1',
+      cache: 'off',
       batchRows: 1,
       queueMs: expect.any(Number) as number,
       computeMs: expect.any(Number) as number,
@@ -355,6 +356,46 @@ describe('batching, where it is declared,', () => {
     await expect(serving.ready()).rejects.toThrow(
       'm@1: batching needs a leading axis of variable length in every input; the model takes "x" (float32 [1, 4]).',
     )
+  })
+})
+
+describe('a cache, where it is asked for,', () => {
+  it('answers equal inputs again, and computes once for those under way together', async () => {
+    const { ask } = servingOf(identityModel(), { cache: true })
+    const together = await Promise.all([1, 2, 3].map(() => ask({ x: [1, 2, 3] })))
+    expect(together.map(({ meta }) => meta.cache)).toEqual(['miss', 'coalesced', 'coalesced'])
+    const again = await ask({ x: new Float32Array([1, 2, 3]) })
+    expect(again).toMatchObject({ prediction: [1, 2, 3], meta: { cache: 'hit', batchRows: 0, computeMs: 0 } })
+    expect((await ask({ x: [1, 2, 4] })).meta.cache).toBe('miss')
+    expect((await ask({ x: [1, 2, 3] }, { cache: false })).meta.cache).toBe('off')
+  })
+
+  it("is not changed by what a user's decode does to its outputs", async () => {
+    const { ask } = servingOf(identityModel(), {
+      cache: true,
+      decode: ({ y }) => (y?.data as Float32Array).fill(7).length,
+    })
+    await ask({ x: [1, 2, 3] })
+    const { ask: read } = servingOf(identityModel(), {
+      cache: true,
+      decode: ({ y }) => {
+        const before = Array.from(y?.data as Float32Array)
+        ;(y?.data as Float32Array).fill(7)
+        return before
+      },
+    })
+    for (let i = 0; i < 3; i++) expect((await read({ x: [1, 2, 3] })).prediction).toEqual([1, 2, 3])
+  })
+
+  it('keeps nothing of what changed while it waited: the input is read once', async () => {
+    const { serving, ask } = servingOf(identityModel(), { cache: true })
+    await serving.ready()
+    const mine = new Float32Array([1, 2, 3])
+    const first = ask({ x: mine })
+    mine.fill(9)
+    expect((await first).prediction).toEqual([1, 2, 3])
+    expect((await ask({ x: [1, 2, 3] })).meta.cache).toBe('hit')
+    expect((await ask({ x: [9, 9, 9] })).prediction).toEqual([9, 9, 9])
   })
 })
 

@@ -1,5 +1,6 @@
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
+import { ownCopy } from '../tensor/batch.js'
 import { copyTensor } from '../tensor/copy.js'
 import { ValueMismatch } from '../tensor/mismatch.js'
 import { describe, isTensorLike, type DType, type DTypes, type Feeds, type Tensor } from '../tensor/tensor.js'
@@ -90,21 +91,32 @@ export class VersionCodec {
   }
 
   /**
+   * Reads the input before it returns, unless a schema or the user's encode comes first: what the caller changes
+   * afterwards changes nothing.
+   *
    * @param signal handed to the user's encode
    * @throws ServingError INVALID_INPUT, INVALID_CODEC
    */
-  async encode(value: unknown, signal?: AbortSignal): Promise<Encoded> {
+  encode(value: unknown, signal?: AbortSignal): Awaitable<Encoded> {
+    const { input, encode } = this.#options
+    if (input === undefined && encode === undefined) return this.#encodeByMetadata(value)
+    return this.#encodeByUser(value, signal)
+  }
+
+  #encodeByMetadata(input: unknown): Encoded {
+    const feeds = this.#metadata.encode(input)
+    // Without a decode of the user's nobody else sees the feeds, and they need no second copy.
+    const source = this.#options.decode === undefined ? feeds : this.#copy(feeds)
+    return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_INPUT') }
+  }
+
+  async #encodeByUser(value: unknown, signal = new AbortController().signal): Promise<Encoded> {
+    const { encode } = this.#options
     const input = await this.#validate(value)
-    const { encode, decode } = this.#options
-    if (encode === undefined) {
-      const feeds = this.#metadata.encode(input)
-      // Without a decode of the user's nobody else sees the feeds, and they need no second copy.
-      const source = decode === undefined ? feeds : this.#copy(feeds)
-      return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_INPUT') }
-    }
+    if (encode === undefined) return this.#encodeByMetadata(input)
     let source: Feeds
     try {
-      source = await encode(input as never, { signal: signal ?? new AbortController().signal })
+      source = await encode(input as never, { signal })
     } catch (error) {
       throw asServingError(error, 'INVALID_CODEC', `${this.#label}: encode failed`)
     }
@@ -112,12 +124,16 @@ export class VersionCodec {
     return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_CODEC') }
   }
 
-  /** @throws ServingError INVALID_CODEC */
-  async decode(outputs: Feeds, { input, source, rows }: Encoded): Promise<Outcome> {
+  /**
+   * @param isShared whether others have the outputs as well: the user's decode is then given a copy
+   * @throws ServingError INVALID_CODEC
+   */
+  async decode(outputs: Feeds, { input, source, rows }: Encoded, isShared = false): Promise<Outcome> {
     const { decode } = this.#options
     if (decode === undefined) return this.#metadata.decode(outputs, rows)
+    const own = isShared ? ownCopy(outputs) : outputs
     try {
-      return outcomeOf(await decode(outputs as never, { input: input as never, feeds: source }))
+      return outcomeOf(await decode(own as never, { input: input as never, feeds: source }))
     } catch (error) {
       throw asServingError(error, 'INVALID_CODEC', `${this.#label}: decode failed`)
     }

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
-import { Batcher } from '../batching/batcher.js'
+import { Batcher, type BatchAnswer } from '../batching/batcher.js'
 import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
+import { bytesOf } from '../tensor/batch.js'
 import { describe, type Feeds } from '../tensor/tensor.js'
+import { PredictionCache } from '../cache/prediction-cache.js'
 import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
 import { coreCount } from '../execution/permits.js'
@@ -31,6 +33,7 @@ interface Loaded {
   readonly session: Session
   readonly codec: VersionCodec
   readonly batcher: Batcher<Feeds, Feeds>
+  readonly cache: PredictionCache<BatchAnswer<Feeds>> | undefined
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
@@ -38,6 +41,7 @@ export interface Lease {
   readonly version: string
   readonly codec: VersionCodec
   readonly batcher: Batcher<Feeds, Feeds>
+  readonly cache: PredictionCache<BatchAnswer<Feeds>> | undefined
   /** Idempotent. */
   release(): void
 }
@@ -120,7 +124,7 @@ export class ModelVersion {
     const session = await openSession(placement, { path: this.source.file, intraOpThreads })
     try {
       const codec = new VersionCodec(this.label, session.signature, { ...options, ...override })
-      return { session, codec, batcher: this.#batcher(session, codec) }
+      return { session, codec, batcher: this.#batcher(session, codec), cache: this.#cache() }
     } catch (error) {
       await session.close()
       throw error
@@ -146,6 +150,12 @@ export class ModelVersion {
     })
   }
 
+  #cache(): PredictionCache<BatchAnswer<Feeds>> | undefined {
+    const { cache } = this.options
+    if (cache === undefined) return undefined
+    return new PredictionCache({ ...(cache !== true && cache), sizeOf: ({ result }) => bytesOf(result) })
+  }
+
   async #versionCodec(): Promise<CodecOptions> {
     try {
       return (await this.options.codec?.({ version: this.name, dir: this.source.dir })) ?? {}
@@ -164,13 +174,14 @@ export class ModelVersion {
   /** Takes a lease, synchronously; undefined when the version can't serve now. */
   lease(): Lease | undefined {
     if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
-    const { codec, batcher } = this.#loaded
+    const { codec, batcher, cache } = this.#loaded
     let held = true
     this.#leases++
     return {
       version: this.name,
       codec,
       batcher,
+      cache,
       release: () => {
         if (!held) return
         held = false
@@ -192,6 +203,7 @@ export class ModelVersion {
     if (this.#leases > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
     this.#drained = undefined
     this.#loaded = undefined
+    loaded.cache?.close()
     await loaded.session.close()
     this.#state = 'unloaded'
   }

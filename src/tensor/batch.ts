@@ -56,6 +56,16 @@ function concat(tensors: readonly Tensor[]): Tensor {
   return { dtype: first.dtype, shape, data } as Tensor
 }
 
+/** The same tensors, none of which keeps a larger buffer alive or is shared with `tensors`' owner. */
+export function ownCopy(tensors: Feeds): Feeds {
+  const copy = Object.create(null) as Record<string, Tensor>
+  for (const name in tensors) {
+    const tensor = tensors[name]
+    if (tensor !== undefined) copy[name] = { ...tensor, data: tensor.data.slice() } as Tensor
+  }
+  return copy
+}
+
 /** Rows `from` to `to` of each tensor: a copy where small, so that it does not keep the whole batch alive. */
 export function sliceRows(tensors: Feeds, from: number, to: number): Feeds {
   const slice = Object.create(null) as Record<string, Tensor>

@@ -1,0 +1,195 @@
+import { LRUCache } from 'lru-cache'
+import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
+import { systemClock, type Clock } from '../clock.js'
+import { asServingError, type ServingError } from '../errors.js'
+
+export interface CacheOptions {
+  /** How long an answer is given again. Default: 3,600,000 (an hour). */
+  readonly ttlMs?: number
+  /** Default: 1,000. */
+  readonly maxEntries?: number
+  /** Default: 64 MiB. An answer larger than this is not kept. */
+  readonly maxBytes?: number
+  /** How long after its time an answer still stands in for one that failed. Default: 0, not at all. */
+  readonly staleOnErrorMs?: number
+}
+
+/**
+ * How an answer came: `hit` from the cache, `miss` computed, `coalesced` with an equal request under way, `stale`
+ * from the cache because computing failed, `off` without a cache.
+ */
+export type CacheStatus = 'hit' | 'miss' | 'coalesced' | 'stale' | 'off'
+
+export interface CacheAnswer<V> {
+  readonly value: V
+  readonly status: CacheStatus
+}
+
+/** What a cache counts; read when metrics are. */
+export interface CacheCounts {
+  readonly hits: number
+  readonly misses: number
+  readonly coalesced: number
+  readonly stale: number
+  readonly entries: number
+  readonly bytes: number
+}
+
+export interface PredictionCacheOptions<V> extends CacheOptions {
+  /** The bytes an answer keeps alive. */
+  readonly sizeOf: (value: V) => number
+  readonly clock?: Clock
+}
+
+interface Entry<V> {
+  readonly value: V
+  readonly freshUntil: number
+}
+
+/** A computation that several equal requests wait for. It belongs to none: the last that gives up ends it. */
+interface Flight<V> {
+  readonly key: string
+  readonly promise: Promise<V>
+  readonly controller: AbortController
+  waiters: number
+}
+
+/**
+ * Answers by key, for a time, the least recently used leaving first; and one computation for equal requests that
+ * are under way together. Errors are never kept.
+ */
+export class PredictionCache<V extends object> {
+  readonly #entries: LRUCache<string, Entry<V>>
+  readonly #flights = new Map<string, Flight<V>>()
+  readonly #limits: LimitsWatch
+  readonly #clock: Clock
+  readonly #ttlMs: number
+  readonly #sizeOf: (value: V) => number
+  #closed = false
+  #hits = 0
+  #misses = 0
+  #coalesced = 0
+  #stale = 0
+
+  constructor(options: PredictionCacheOptions<V>) {
+    const { ttlMs = 3_600_000, maxEntries = 1000, maxBytes = 64 * 1024 * 1024, staleOnErrorMs = 0 } = options
+    const { clock = systemClock, sizeOf } = options
+    this.#clock = clock
+    this.#limits = new LimitsWatch(clock)
+    this.#ttlMs = ttlMs
+    this.#sizeOf = sizeOf
+    this.#entries = new LRUCache({
+      max: maxEntries,
+      maxSize: maxBytes,
+      ttl: ttlMs + staleOnErrorMs,
+      ttlResolution: 0,
+      perf: clock,
+    })
+  }
+
+  /**
+   * The answer of `key`: kept, or under way, or computed.
+   *
+   * @param compute is given a signal that aborts once nobody waits any more; its own deadline is its waiters' last
+   * @throws what `compute` throws; ServingError ABORTED or TIMEOUT when the caller's own limit is met
+   */
+  async get(
+    key: string,
+    limits: WaitLimits,
+    compute: (signal: AbortSignal) => Promise<V>,
+  ): Promise<CacheAnswer<V>> {
+    const entry = this.#entries.get(key)
+    if (entry !== undefined && this.#clock.now() < entry.freshUntil) {
+      this.#hits++
+      return { value: entry.value, status: 'hit' }
+    }
+    const underWay = this.#flights.get(key)
+    const flight = underWay ?? this.#start(key, compute)
+    const status = underWay === undefined ? 'miss' : 'coalesced'
+    if (underWay === undefined) this.#misses++
+    else this.#coalesced++
+    try {
+      return { value: await this.#join(flight, limits), status }
+    } catch (cause) {
+      const error = asServingError(cause)
+      // Another's refusal is not this request's: it may come with a higher priority, or be willing to wait.
+      if (underWay !== undefined && error.code === 'QUEUE_FULL') return this.get(key, limits, compute)
+      // Nothing stands in for an answer that the caller itself gave up waiting for.
+      if (entry === undefined || error.code === 'ABORTED' || error.code === 'TIMEOUT') throw error
+      this.#stale++
+      return { value: entry.value, status: 'stale' }
+    }
+  }
+
+  #start(key: string, compute: (signal: AbortSignal) => Promise<V>): Flight<V> {
+    const controller = new AbortController()
+    const promise = compute(controller.signal)
+      .then((value) => {
+        this.#keep(key, value)
+        return value
+      })
+      .finally(() => this.#end(flight))
+    const flight: Flight<V> = { key, promise, controller, waiters: 0 }
+    promise.catch(() => {}) // told to each who waits
+    this.#flights.set(key, flight)
+    return flight
+  }
+
+  #end(flight: Flight<V>): void {
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
+  }
+
+  /** Waits for a flight as long as the caller's own limits allow. */
+  #join(flight: Flight<V>, limits: WaitLimits): Promise<V> {
+    flight.waiters++
+    return new Promise<V>((resolve, reject) => {
+      let waits = true
+      const leave = (): void => {
+        if (!waits) return
+        waits = false
+        unwatch()
+        if (--flight.waiters > 0 || this.#flights.get(flight.key) !== flight) return
+        // An equal request that comes from here on starts anew, rather than join what is being aborted.
+        this.#end(flight)
+        flight.controller.abort()
+      }
+      const met = this.#limits.expired(limits)
+      const give = (error: ServingError): void => {
+        leave()
+        reject(error)
+      }
+      const unwatch = met === undefined ? this.#limits.watch(limits, give) : () => {}
+      if (met !== undefined) return give(met)
+      flight.promise.then(
+        (value) => {
+          leave()
+          resolve(value)
+        },
+        (error: unknown) => give(asServingError(error)),
+      )
+    })
+  }
+
+  #keep(key: string, value: V): void {
+    if (this.#closed) return
+    const size = Math.max(1, this.#sizeOf(value))
+    this.#entries.set(key, { value, freshUntil: this.#clock.now() + this.#ttlMs }, { size })
+  }
+
+  get counts(): CacheCounts {
+    return {
+      hits: this.#hits,
+      misses: this.#misses,
+      coalesced: this.#coalesced,
+      stale: this.#stale,
+      entries: this.#entries.size,
+      bytes: this.#entries.calculatedSize,
+    }
+  }
+
+  /** Drops everything, and keeps nothing that is still under way. */
+  close(): void {
+    this.#closed = true
+    this.#entries.clear()
+  }
+}
