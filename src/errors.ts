@@ -39,6 +39,7 @@ export const errorTable = {
     retryable: false,
     meaning: 'The model has no such version, or it is not loaded.',
   },
+  CONFLICT: { status: 409, retryable: false, meaning: 'The change does not fit the state the model is in.' },
   ABORTED: {
     status: 499,
     retryable: false,

@@ -51,6 +51,11 @@ export const text: Field<string> = {
   accepts: (value): value is string => typeof value === 'string' && value !== '',
 }
 
+export const flag: Field<boolean> = {
+  expected: 'true or false',
+  accepts: (value): value is boolean => typeof value === 'boolean',
+}
+
 export const texts: Field<readonly string[]> = {
   expected: 'a list of strings, each once, at least one',
   accepts: (value): value is readonly string[] =>

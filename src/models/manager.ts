@@ -1,21 +1,19 @@
-import { join } from 'node:path'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
-import { systemClock } from '../clock.js'
+import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
-import { readModelConfig } from './model-config.js'
-import { quote, ServedModel } from './served-model.js'
+import { listModels } from './repository.js'
+import {
+  checkName,
+  closed,
+  quote,
+  ServedModel,
+  type LoadOptions,
+  type RollbackResult,
+} from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
-import { isFolder, listModels, listVersions, namePattern } from './repository.js'
-import type { Lease, ModelVersion, VersionOptions } from './version.js'
-
-export interface LoadOptions {
-  /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or its folder. */
-  readonly source?: string
-  /** Makes the version current once it is loaded. Default: only where the model has no current version. */
-  readonly activate?: boolean
-}
+import type { Lease, VersionOptions } from './version.js'
 
 /** A model to serve, as `createServing` hands it over. */
 export interface ModelDefinition {
@@ -28,6 +26,7 @@ export interface ModelManagerOptions {
   readonly logger?: Logger
   /** Told of each version that was loaded. */
   readonly onLoaded?: (model: string, version: string, loadTimeMs: number) => void
+  readonly clock?: Clock
 }
 
 /**
@@ -36,21 +35,24 @@ export interface ModelManagerOptions {
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #logger: Logger
-  readonly #limits = new LimitsWatch(systemClock)
-  readonly #onLoaded: NonNullable<ModelManagerOptions['onLoaded']>
+  readonly #host: Required<ModelManagerOptions>
+  readonly #limits: LimitsWatch
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
   #started = true
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
 
-  constructor({ logger = consoleLogger, onLoaded = () => {} }: ModelManagerOptions = {}) {
-    this.#logger = logger
-    this.#onLoaded = onLoaded
+  constructor({
+    logger = consoleLogger,
+    onLoaded = () => {},
+    clock = systemClock,
+  }: ModelManagerOptions = {}) {
+    this.#host = { logger, onLoaded, clock }
+    this.#limits = new LimitsWatch(clock)
   }
 
-  /** Finds the models of a repository and of code, and begins to load the current version of each. */
+  /** Finds the models of a repository and of code, and begins to load the version of each that is to serve. */
   start(repository: string | undefined, definitions: ReadonlyMap<string, ModelDefinition>): void {
     this.#started = false
     this.#starting = this.#start(repository, definitions).finally(() => (this.#started = true))
@@ -68,29 +70,16 @@ export class ModelManager<N extends string = string> {
         }
       } catch (error) {
         this.#startupError = asServingError(error)
-        this.#logger.error({ err: error }, this.#startupError.message)
+        this.#host.logger.error({ err: error }, this.#startupError.message)
       }
     }
-    for (const [name, definition] of all) this.#discover(name, definition)
+    for (const [name, { source, options }] of all) void this.#add(name, source, options).begin()
   }
 
-  #discover(name: string, { source, options }: ModelDefinition): void {
-    const model = new ServedModel(name, source, options)
+  #add(name: string, source: string, options: VersionOptions): ServedModel {
+    const model = new ServedModel(name, source, options, this.#host)
     this.#models.set(name, model)
-    model.firstLoad = this.#change(model, () => this.#loadFirst(model)).catch((error: unknown) => {
-      model.failure = asServingError(error)
-      this.#logger.error({ err: error, model: name }, `model ${name} can't serve: ${model.failure.message}`)
-    })
-  }
-
-  async #loadFirst(model: ServedModel): Promise<void> {
-    const { source, options } = model
-    // What code says wins over what the folder says.
-    if (await isFolder(source))
-      model.options = { ...(await readModelConfig(join(source, 'model.json'))), ...options }
-    model.register(await listVersions(source))
-    const first = model.options.current ?? model.versionNames()[0]
-    if (first !== undefined) await this.#load(model, first, { activate: true })
+    return model
   }
 
   /** The names of all models, sorted. */
@@ -117,10 +106,9 @@ export class ModelManager<N extends string = string> {
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, CLOSED
    */
   async load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
-    await this.#starting
-    const found = this.#models.get(model) ?? this.#create(model, options.source)
+    const found = await this.#known(model, options.source)
     try {
-      await this.#change(found, () => this.#load(found, version, options))
+      await found.load(version, options)
     } finally {
       // A model that only this call spoke of, and of which nothing was found, is forgotten.
       if (found.versions.size === 0 && found.source === options.source) this.#models.delete(model)
@@ -130,61 +118,45 @@ export class ModelManager<N extends string = string> {
 
   /**
    * Makes a version the one that serves, loading it first where needed. Requests under way end on the version
-   * they began with; the one that served before stays loaded.
+   * they began with; the one that served before stays loaded (`keepPrevious`).
    * @throws ServingError as {@link load}
    */
   async switchVersion(model: N, version: string): Promise<ModelSnapshot> {
-    await this.#starting
-    const found = this.#model(model)
-    await this.#change(found, () => this.#load(found, version, { activate: true }))
+    const found = await this.#known(model)
+    await found.load(version, { activate: true })
     return snapshot(found)
   }
 
-  #create(name: string, source: string | undefined): ServedModel {
-    if (source === undefined) throw this.#notFound(name)
-    checkName('model', name)
-    const model = new ServedModel(name, source, {})
-    this.#models.set(name, model)
-    return model
-  }
-
-  async #load(model: ServedModel, name: string, { source, activate }: LoadOptions): Promise<void> {
-    if (!model.versions.has(name)) {
-      checkName('version', name)
-      const found = await listVersions(source ?? model.source)
-      const only = source !== undefined && found.length === 1 ? found[0] : undefined
-      model.register(only === undefined ? found : [{ ...only, version: name }])
-    }
-    const version = model.version(name)
-    await this.#loadVersion(model, version)
-    if (activate !== true && model.current !== undefined) return
-    const retired = model.activate(version)
-    model.failure = undefined
-    this.#logger.info({ model: model.name, version: name }, `${version.label} serves`)
-    if (retired !== undefined) {
-      // Not awaited: its last requests may take their time, and nothing hangs on them.
-      retired
-        .unload()
-        .catch((error: unknown) => this.#logger.error({ err: error }, `${retired.label} did not unload`))
-    }
-  }
-
-  async #loadVersion(model: ServedModel, version: ModelVersion): Promise<void> {
-    if (version.state === 'ready') return
-    await version.load()
-    this.#onLoaded(model.name, version.name, version.loadTimeMs ?? 0)
-  }
-
-  #change<T>(model: ServedModel, operation: () => Promise<T>): Promise<T> {
-    return model.change(() => {
-      if (this.#closing !== undefined) throw closed()
-      return operation()
-    })
+  /**
+   * Goes back to the version that served before the last switch, and with each further call one more.
+   * @throws ServingError MODEL_NOT_FOUND; CONFLICT where there was no switch; as {@link load} where it must reload
+   */
+  async rollback(model: N): Promise<RollbackResult> {
+    return (await this.#known(model)).rollback()
   }
 
   /**
-   * Takes a lease on a version that can answer: the current one, or the one asked for. A model whose first load
-   * is under way is waited for; everything else is decided at once.
+   * Frees a version that is not current, or without `version` the whole model, once the requests on it have ended.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND; CONFLICT for the version that serves
+   */
+  async unload(model: N, version?: string): Promise<ModelSnapshot> {
+    const found = await this.#known(model)
+    await found.unload(version)
+    return snapshot(found)
+  }
+
+  /** A model, once all are known; where a source is given also a new one. */
+  async #known(name: string, source?: string): Promise<ServedModel> {
+    await this.#starting
+    if (this.#closing !== undefined) throw closed()
+    if (source === undefined || this.#models.has(name)) return this.#model(name)
+    checkName('model', name)
+    return this.#add(name, source, {})
+  }
+
+  /**
+   * Takes a lease on a version that can answer: the current one, or the one asked for. A model whose load is under
+   * way is waited for, and a lazy one is loaded; everything else is decided at once.
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, CLOSED, ABORTED, TIMEOUT
    */
   async lease(model: string, version?: string, limits: WaitLimits = {}): Promise<Lease> {
@@ -193,21 +165,20 @@ export class ModelManager<N extends string = string> {
     await this.#within(limits, this.#starting)
     const found = this.#model(model)
     await this.#within(limits, found.firstLoad)
+    if (isLatest(version)) await this.#within(limits, found.wake() ?? Promise.resolve())
     const late = this.tryLease(model, version)
     if (late !== undefined) return late
     throw this.#notReady(found, version)
   }
 
-  /** A lease, where one is to be had at once: the path of nearly every request. */
+  /** A lease, where one is to be had at once: the path of nearly every request. @throws ServingError CLOSED */
   tryLease(model: string, version?: string): Lease | undefined {
     if (this.#closing !== undefined) throw closed()
-    const found = this.#models.get(model)
-    const isLatest = version === undefined || version === 'latest'
-    return (isLatest ? found?.current : found?.versions.get(version))?.lease()
+    return this.#models.get(model)?.tryLease(isLatest(version) ? undefined : version)
   }
 
   #notReady(model: ServedModel, version: string | undefined): ServingError {
-    const asked = version === undefined || version === 'latest' ? undefined : model.version(version)
+    const asked = version === undefined || isLatest(version) ? undefined : model.version(version)
     if (asked?.state === 'registered' || asked?.state === 'unloaded') {
       return new ServingError(
         'VERSION_NOT_FOUND',
@@ -215,14 +186,21 @@ export class ModelManager<N extends string = string> {
       )
     }
     const target = asked ?? model.current ?? model.loading
-    const reason = target?.reason ?? (asked === undefined ? model.failure : undefined)
+    const reason = asked === undefined ? (model.failure ?? target?.reason) : asked.reason
     const state = target === undefined ? 'no version is loaded' : `${target.label} is ${target.state}`
-    const why = reason?.message ?? state
-    return new ServingError('MODEL_NOT_READY', `model "${model.name}" can't serve: ${why}`, { cause: reason })
+    const retryAfter = Math.max(1, Math.ceil(model.retryInMs / 1000))
+    return new ServingError(
+      'MODEL_NOT_READY',
+      `model "${model.name}" can't serve: ${reason?.message ?? state}`,
+      {
+        cause: reason,
+        headers: { 'retry-after': `${retryAfter}` },
+      },
+    )
   }
 
   /**
-   * Waits until every model serves.
+   * Waits until every model serves; a lazy one is not waited for.
    * @throws ServingError MODEL_NOT_READY that names each model that does not, and why
    */
   async ready(): Promise<void> {
@@ -234,7 +212,7 @@ export class ModelManager<N extends string = string> {
 
   /** What keeps {@link ready} from being true now; empty when every model serves. */
   problems(): string[] {
-    const models = [...this.#models.values()].filter((model) => model.current === undefined)
+    const models = [...this.#models.values()].filter((model) => model.current === undefined && !model.isLazy)
     const problems = models.map((model) => this.#notReady(model, undefined).message)
     if (!this.#started) problems.unshift('the models are still being looked up')
     return this.#startupError === undefined ? problems : [this.#startupError.message, ...problems]
@@ -247,9 +225,7 @@ export class ModelManager<N extends string = string> {
 
   async #close(): Promise<void> {
     await this.#starting
-    const unload = (model: ServedModel) =>
-      model.change(() => Promise.all([...model.versions.values()].map((version) => version.unload())))
-    await Promise.all([...this.#models.values()].map(unload))
+    await Promise.all([...this.#models.values()].map((model) => model.close()))
   }
 
   /** Waits for a promise as long as the limits allow. */
@@ -264,30 +240,18 @@ export class ModelManager<N extends string = string> {
 
   #model(name: string): ServedModel {
     const model = this.#models.get(name)
-    if (model === undefined) throw this.#notFound(name)
-    return model
-  }
-
-  #notFound(name: string): ServingError {
+    if (model !== undefined) return model
     const names = this.names()
     const near = name.length > 128 ? undefined : nearest(name, names)
     const known =
       names.length === 0 ? 'No model is served.' : `The models are ${names.slice(0, 20).join(', ')}.`
-    return new ServingError(
+    throw new ServingError(
       'MODEL_NOT_FOUND',
       `no model ${quote(name)}. ${near === undefined ? known : `Did you mean "${near}"?`}`,
     )
   }
 }
 
-function checkName(what: string, name: string): void {
-  if (namePattern.test(name) && name !== 'latest') return
-  throw new ServingError(
-    'INVALID_OPTIONS',
-    `${quote(name)} can't name a ${what}: use letters, digits, "_", "-" and ".", beginning with a letter or digit, and not "latest".`,
-  )
-}
-
-function closed(): ServingError {
-  return new ServingError('CLOSED', 'the serving is closed')
+function isLatest(version: string | undefined): boolean {
+  return version === undefined || version === 'latest'
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { CacheOptions } from '../cache/prediction-cache.js'
 import { messageOf, ServingError } from '../errors.js'
-import { checkFields, fields, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
+import { checkFields, fields, flag, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -31,6 +31,13 @@ export interface ModelOptions {
   readonly task?: Task
   /** The version that serves at start. Default: the highest. */
   readonly current?: string
+  /**
+   * Loads the model with the first request that needs it, rather than at start; readiness does not wait for it.
+   * Default: false.
+   */
+  readonly lazy?: boolean
+  /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
+  readonly keepPrevious?: number
   /**
    * Where sessions run: in a `"thread"` of their own, or `"inline"` on the event loop, which only suits models of a
    * few microseconds. Default: `"thread"`.
@@ -77,6 +84,8 @@ export const modelFields: Fields<ModelOptions> = {
   description: text,
   task: fields(taskFields),
   current: text,
+  lazy: flag,
+  keepPrevious: integer(0, 16),
   placement: oneOf('thread', 'inline'),
   intraOpThreads: integer(1, 1024),
   batching: trueOr(fields(batchingFields)),

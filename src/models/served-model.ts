@@ -1,32 +1,66 @@
-import { ServingError } from '../errors.js'
-import type { VersionSource } from './repository.js'
+import { join, resolve } from 'node:path'
+import type { Clock, Timer } from '../clock.js'
+import { asServingError, ServingError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import { Backoff } from './backoff.js'
+import { readModelConfig } from './model-config.js'
+import { isFolder, listVersions, namePattern, type VersionSource } from './repository.js'
 import { compareVersions } from './version-order.js'
-import { ModelVersion, type VersionOptions } from './version.js'
+import { ModelVersion, type Lease, type VersionOptions } from './version.js'
 
-/** A model's versions, which of them is current, and the one queue of changes to them. */
+export interface LoadOptions {
+  /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or its folder. */
+  readonly source?: string
+  /** Makes the version current once it is loaded. Default: only where the model has no current version. */
+  readonly activate?: boolean
+}
+
+export interface RollbackResult {
+  /** The version that serves now. */
+  readonly version: string
+  /** Whether it was no longer resident, and had to be loaded again. */
+  readonly reloaded: boolean
+}
+
+/** What a model needs of its manager. */
+export interface ModelHost {
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
+}
+
+/** How many switches can be undone. */
+const historyLength = 16
+
+/**
+ * A model's versions and which of them serves. Changes run one after another, so that a load, a switch, an unload
+ * and a close never interleave.
+ */
 export class ServedModel {
   readonly versions = new Map<string, ModelVersion>()
-  /** Versions that were current, the present one last. */
-  readonly #history: ModelVersion[] = []
-  #control: Promise<unknown> = Promise.resolve()
   /** Settles with the first load, be it a success or not; a request that comes before waits for it. */
   firstLoad: Promise<void> = Promise.resolve()
-  /** Why the first load failed, until a version serves. */
+  /** Why no version serves. */
   failure: ServingError | undefined
+  /** Versions that were current, the present one last. */
+  #history: string[] = []
+  #control: Promise<unknown> = Promise.resolve()
+  #isClosed = false
+  readonly #backoff = new Backoff()
+  #retry: Timer | undefined
+  #retryAt = 0
+  #waking: Promise<void> | undefined
 
   constructor(
     readonly name: string,
     readonly source: string,
     public options: VersionOptions,
+    private readonly host: ModelHost,
   ) {}
 
   get current(): ModelVersion | undefined {
-    return this.#history.at(-1)
-  }
-
-  /** The version that stays resident for a rollback. */
-  get previous(): ModelVersion | undefined {
-    return this.#history.at(-2)
+    const name = this.#history.at(-1)
+    return name === undefined ? undefined : this.versions.get(name)
   }
 
   /** The version whose load is under way. */
@@ -34,34 +68,13 @@ export class ServedModel {
     return [...this.versions.values()].find((version) => version.state === 'loading')
   }
 
-  /** Adds versions that are not known yet. */
-  register(sources: readonly VersionSource[]): void {
-    for (const source of sources) {
-      if (!this.versions.has(source.version)) {
-        this.versions.set(source.version, new ModelVersion(this.name, source, this.options))
-      }
-    }
+  get isLazy(): boolean {
+    return this.options.lazy === true
   }
 
   /** Version names, the highest first. */
   versionNames(): string[] {
     return [...this.versions.keys()].sort(compareVersions).reverse()
-  }
-
-  /** Makes a version current; returns the version that no longer is of use. */
-  activate(version: ModelVersion): ModelVersion | undefined {
-    if (version === this.current) return undefined
-    const retired = this.previous
-    this.#history.push(version)
-    this.#history.splice(0, this.#history.length - 2)
-    return retired === version ? undefined : retired
-  }
-
-  /** Runs changes one after another, so that a load, a switch and a close never interleave. */
-  change<T>(operation: () => Promise<T>): Promise<T> {
-    const result = this.#control.then(operation)
-    this.#control = result.catch(() => {}) // the caller has the error; the next change goes on
-    return result
   }
 
   /** @throws ServingError VERSION_NOT_FOUND */
@@ -74,6 +87,188 @@ export class ServedModel {
       `model "${this.name}" has no version ${quote(name)}. Known: ${known}.`,
     )
   }
+
+  /** Reads what the source holds, and loads the version that is to serve unless the model is lazy. Never rejects. */
+  begin(): Promise<void> {
+    return (this.firstLoad = this.#change(async () => {
+      // What code says wins over what the folder says.
+      if (await isFolder(this.source)) {
+        this.options = { ...(await readModelConfig(join(this.source, 'model.json'))), ...this.options }
+      }
+      this.#register(await listVersions(this.source))
+      if (!this.isLazy) await this.#loadFirst()
+    }).catch((error: unknown) => this.#failed(error)))
+  }
+
+  async #loadFirst(): Promise<void> {
+    if (this.versions.size === 0) this.#register(await listVersions(this.source))
+    const name = this.#history.at(-1) ?? this.options.current ?? this.versionNames()[0]
+    if (name !== undefined) await this.#load(name, { activate: true })
+  }
+
+  /** Keeps the reason and tries again later: an eager model by itself, a lazy one at the next request. */
+  #failed(error: unknown): void {
+    if (this.#isClosed) return
+    const failure = asServingError(error)
+    // Clients read this: a path inside the model is theirs to know, where the model lies on this machine is not.
+    const message = failure.message.replaceAll(resolve(this.source), this.name)
+    this.failure = new ServingError(failure.code, message, { cause: failure })
+    this.host.logger.error(
+      { err: error, model: this.name },
+      `model ${this.name} can't serve: ${failure.message}`,
+    )
+    const delayMs = this.#backoff.failed()
+    this.#retryAt = this.host.clock.now() + delayMs
+    if (this.isLazy) return
+    this.#retry?.clear()
+    this.#retry = this.host.clock.setTimer(() => void this.#recover(), delayMs, { background: true })
+  }
+
+  /** Loads what should serve and does not. Never rejects. */
+  async #recover(): Promise<void> {
+    if (this.#isClosed || this.current?.state === 'ready') return
+    await this.#change(() => this.#loadFirst()).catch((error: unknown) => this.#failed(error))
+  }
+
+  /** Loads the model for a request that needs it: a lazy one, or one whose last attempt failed some time ago. */
+  wake(): Promise<void> | undefined {
+    const isIdle = this.current === undefined || this.current.state === 'unloaded'
+    if (!isIdle || this.#isClosed || this.host.clock.now() < this.#retryAt) return undefined
+    if (this.failure === undefined && !this.isLazy) return undefined
+    return (this.#waking ??= this.#recover().finally(() => (this.#waking = undefined)))
+  }
+
+  /** Milliseconds until the next attempt to load; 0 where none is waited for. */
+  get retryInMs(): number {
+    return Math.max(0, this.#retryAt - this.host.clock.now())
+  }
+
+  /** A lease on the version asked for, or on the current one, where it is to be had at once. */
+  tryLease(version: string | undefined): Lease | undefined {
+    return (version === undefined ? this.current : this.versions.get(version))?.lease()
+  }
+
+  /** @throws as {@link ModelManager.load} */
+  load(name: string, options: LoadOptions): Promise<void> {
+    return this.#change(() => this.#load(name, options))
+  }
+
+  async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
+    if (!this.versions.has(name)) {
+      checkName('version', name)
+      const found = await listVersions(source ?? this.source)
+      const [only] = found
+      const isNamed = source !== undefined && found.length === 1 && only !== undefined
+      this.#register(isNamed ? [{ ...only, version: name }] : found)
+    }
+    const version = this.version(name)
+    const loaded = await version.load((reason) => this.#died(version, reason))
+    if (loaded) this.host.onLoaded(this.name, version.name, version.loadTimeMs ?? 0)
+    if (activate === true || this.current === undefined) this.#activate(version)
+  }
+
+  #register(sources: readonly VersionSource[]): void {
+    for (const source of sources) {
+      if (this.versions.has(source.version)) continue
+      this.versions.set(source.version, new ModelVersion(this.name, source, this.options))
+    }
+  }
+
+  #activate(version: ModelVersion): void {
+    this.failure = undefined
+    this.#retryAt = 0
+    this.#backoff.succeeded()
+    if (version !== this.current) this.#history.push(version.name)
+    this.#history = this.#history.slice(-historyLength)
+    this.host.logger.info({ model: this.name, version: version.name }, `${version.label} serves`)
+    this.#retire()
+  }
+
+  /** Unloads what is neither current nor kept for a rollback, of the versions that were current. */
+  #retire(): void {
+    const { keepPrevious = 1 } = this.options
+    const recent = [...new Set([...this.#history].reverse())]
+    const kept = new Set(recent.slice(0, 1 + keepPrevious))
+    for (const name of recent) {
+      const version = this.versions.get(name)
+      if (kept.has(name) || version === undefined) continue
+      // Not awaited: its last requests may take their time, and nothing hangs on them.
+      version.unload().catch((error: unknown) => {
+        this.host.logger.error({ err: error }, `${version.label} did not unload`)
+      })
+    }
+  }
+
+  /** The worker of a loaded version ended by itself: what served is loaded again, with a growing wait. */
+  #died(version: ModelVersion, reason: ServingError): void {
+    if (version === this.current) this.#failed(reason)
+    else this.host.logger.error({ err: reason }, `${version.label} can no longer serve: ${reason.message}`)
+  }
+
+  /** Makes the version that was current before current again. @throws ServingError CONFLICT */
+  rollback(): Promise<RollbackResult> {
+    return this.#change(async () => {
+      const target = this.#history.at(-2)
+      if (target === undefined) {
+        throw new ServingError(
+          'CONFLICT',
+          `model "${this.name}" was never switched: there is nothing to go back to.`,
+        )
+      }
+      const reloaded = this.versions.get(target)?.state !== 'ready'
+      await this.#load(target, { activate: false })
+      this.#history.pop()
+      this.#activate(this.version(target))
+      return { version: target, reloaded }
+    })
+  }
+
+  /** Unloads a version that is not current, or the whole model. @throws ServingError VERSION_NOT_FOUND, CONFLICT */
+  unload(name?: string): Promise<void> {
+    return this.#change(async () => {
+      if (name === undefined) {
+        this.#history = []
+        await Promise.all([...this.versions.values()].map((version) => version.unload()))
+        return
+      }
+      const version = this.version(name)
+      if (version === this.current) {
+        throw new ServingError(
+          'CONFLICT',
+          `${version.label} serves: switch to another version, or unload the model.`,
+        )
+      }
+      await version.unload()
+    })
+  }
+
+  close(): Promise<void> {
+    this.#isClosed = true
+    this.#retry?.clear()
+    const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
+    return this.#control.then(unload).then(() => {})
+  }
+
+  #change<T>(operation: () => Promise<T>): Promise<T> {
+    const result = this.#control.then(() => {
+      if (this.#isClosed) throw closed()
+      return operation()
+    })
+    this.#control = result.catch(() => {}) // the caller has the error; the next change goes on
+    return result
+  }
+}
+
+export function checkName(what: string, name: string): void {
+  if (namePattern.test(name) && name !== 'latest') return
+  throw new ServingError(
+    'INVALID_OPTIONS',
+    `${quote(name)} can't name a ${what}: use letters, digits, "_", "-" and ".", beginning with a letter or digit, and not "latest".`,
+  )
+}
+
+export function closed(): ServingError {
+  return new ServingError('CLOSED', 'the serving is closed')
 }
 
 export function quote(name: string): string {

@@ -28,6 +28,8 @@ export interface VersionOptions extends ModelOptions, CodecOptions {
 
 const defaultBatchSize = 32
 
+type DrainEnd = 'drained' | 'cancelled'
+
 /** What serves while a version is loaded. */
 interface Loaded {
   readonly session: Session
@@ -56,7 +58,8 @@ export class ModelVersion {
   #leases = 0
   #loading: Promise<void> | undefined
   #unloading: Promise<void> | undefined
-  #drained: (() => void) | undefined
+  /** Set while a drain waits for leases. */
+  #endDrain: ((end: DrainEnd) => void) | undefined
 
   constructor(
     model: string,
@@ -88,16 +91,22 @@ export class ModelVersion {
   }
 
   /**
-   * Loads the artifact; a load under way is joined, and a ready version stays as it is.
+   * Loads the artifact; a load under way is joined, a ready version stays as it is, and a draining one that still
+   * has leases serves again.
+   *
+   * @param onDied told once if the session ends by itself
+   * @returns whether anything had to be loaded
    * @throws ServingError INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, RUNTIME_MISSING, WORKER_DIED
    */
-  async load(): Promise<void> {
+  async load(onDied: (reason: ServingError) => void = () => {}): Promise<boolean> {
+    if (this.#settleDrain('cancelled')) this.#state = 'ready'
     await this.#unloading
-    if (this.#state === 'ready') return
-    return (this.#loading ??= this.#load().finally(() => (this.#loading = undefined)))
+    if (this.#state === 'ready') return false
+    await (this.#loading ??= this.#load(onDied).finally(() => (this.#loading = undefined)))
+    return true
   }
 
-  async #load(): Promise<void> {
+  async #load(onDied: (reason: ServingError) => void): Promise<void> {
     this.#state = 'loading'
     this.#reason = undefined
     const started = performance.now()
@@ -106,7 +115,9 @@ export class ModelVersion {
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
-      void loaded.session.died.then((reason) => this.#fail(reason, loaded))
+      void loaded.session.died.then((reason) => {
+        if (this.#fail(reason, loaded)) onDied(reason)
+      })
     } catch (error) {
       this.#state = 'failed'
       throw (this.#reason = asServingError(error))
@@ -164,11 +175,13 @@ export class ModelVersion {
     }
   }
 
-  #fail(reason: ServingError, loaded: Loaded): void {
-    if (this.#loaded !== loaded) return
+  #fail(reason: ServingError, loaded: Loaded): boolean {
+    if (this.#loaded !== loaded) return false
     this.#loaded = undefined
     this.#reason = reason
     this.#state = 'failed'
+    loaded.cache?.close()
+    return true
   }
 
   /** Takes a lease, synchronously; undefined when the version can't serve now. */
@@ -185,9 +198,17 @@ export class ModelVersion {
       release: () => {
         if (!held) return
         held = false
-        if (--this.#leases === 0) this.#drained?.()
+        if (--this.#leases === 0) this.#settleDrain('drained')
       },
     }
+  }
+
+  /** @returns false where no drain waits */
+  #settleDrain(end: DrainEnd): boolean {
+    const settle = this.#endDrain
+    this.#endDrain = undefined
+    settle?.(end)
+    return settle !== undefined
   }
 
   /** Takes no new lease, waits until the last is released, and frees the session. Joins an unload under way. */
@@ -200,8 +221,10 @@ export class ModelVersion {
     const loaded = this.#loaded
     if (loaded === undefined) return
     this.#state = 'draining'
-    if (this.#leases > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
-    this.#drained = undefined
+    if (this.#leases > 0) {
+      const end = await new Promise<DrainEnd>((resolve) => (this.#endDrain = resolve))
+      if (end === 'cancelled') return
+    }
     this.#loaded = undefined
     loaded.cache?.close()
     await loaded.session.close()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { ModelManager, type ModelManagerOptions } from '../../src/models/manager.js'
 import { identityModel, loopModel, mlp } from '../onnx/models.js'
+import { ManualClock } from '../manual-clock.js'
 import { quietLogger } from './quiet-logger.js'
 import { temporaryRepository, writeInto } from './temporary-repository.js'
 
@@ -238,21 +239,26 @@ describe('switchVersion', () => {
     expect(loads).toBe(2)
   })
 
-  it('that comes back to a draining version waits for its end and loads it again', async () => {
+  it('that comes back to a draining version makes it serve again, without a load', async () => {
+    let loads = 0
     const files = {
       'm/1/model.onnx': mlp(),
       'm/2/model.onnx': mlp(),
       'm/3/model.onnx': mlp(),
       'm/model.json': { current: '1' },
     }
-    const manager = managerOf(temporaryRepository(files))
+    const manager = managerOf(temporaryRepository(files), { onLoaded: () => loads++ })
     const lease = await manager.lease('m')
     await manager.switchVersion('m', '2')
     await manager.switchVersion('m', '3')
-    const back = manager.switchVersion('m', '1')
-    lease.release()
-    await back
+    expect(states(manager, 'm')).toEqual({ 1: 'draining', 2: 'ready', 3: 'ready' })
+    await manager.switchVersion('m', '1')
     expect(manager.get('m').current).toBe('1')
+    expect(loads).toBe(3)
+    const again = await manager.lease('m')
+    lease.release()
+    again.release()
+    expect(states(manager, 'm')['1']).toBe('ready')
   })
 
   it('to a version that does not exist changes nothing', async () => {
@@ -264,6 +270,118 @@ describe('switchVersion', () => {
     })
     expect(manager.get('m').current).toBe('1')
   })
+})
+
+describe('rollback', () => {
+  const files = {
+    'm/1/model.onnx': mlp(),
+    'm/2/model.onnx': mlp(),
+    'm/3/model.onnx': mlp(),
+    'm/model.json': { current: '1' },
+  }
+
+  it('walks the history of switches, and says where it had to load again', async () => {
+    const manager = managerOf(temporaryRepository(files))
+    await manager.ready()
+    await manager.switchVersion('m', '2')
+    await manager.switchVersion('m', '3')
+    await expect.poll(() => states(manager, 'm')).toEqual({ 1: 'unloaded', 2: 'ready', 3: 'ready' })
+    expect(await manager.rollback('m')).toEqual({ version: '2', reloaded: false })
+    expect(await manager.rollback('m')).toEqual({ version: '1', reloaded: true })
+    expect(manager.get('m').current).toBe('1')
+    await expect(manager.rollback('m')).rejects.toMatchObject({ code: 'CONFLICT', status: 409 })
+  })
+
+  it('that can not load the version before leaves the present one serving', async () => {
+    const root = temporaryRepository({ ...files, 'm/model.json': { current: '1', keepPrevious: 0 } })
+    const manager = managerOf(root)
+    await manager.ready()
+    await manager.switchVersion('m', '2')
+    await expect.poll(() => states(manager, 'm')['1']).toBe('unloaded')
+    rmSync(join(root, 'm/1'), { recursive: true })
+    await expect(manager.rollback('m')).rejects.toMatchObject({ code: 'INVALID_MODEL' })
+    expect(manager.get('m').current).toBe('2')
+    writeInto(root, 'm/1/model.onnx', mlp())
+    expect(await manager.rollback('m')).toEqual({ version: '1', reloaded: true })
+  })
+})
+
+describe('unload', () => {
+  it('frees a version that does not serve, and refuses the one that does', async () => {
+    const manager = managerOf(temporaryRepository({ 'm/1/model.onnx': mlp(), 'm/2/model.onnx': mlp() }))
+    await manager.load('m', '1')
+    await manager.unload('m', '1')
+    expect(states(manager, 'm')).toEqual({ 1: 'unloaded', 2: 'ready' })
+    await expect(manager.unload('m', '2')).rejects.toMatchObject({
+      code: 'CONFLICT',
+      message: 'm@2 serves: switch to another version, or unload the model.',
+    })
+    await expect(manager.unload('m', '3')).rejects.toMatchObject({ code: 'VERSION_NOT_FOUND' })
+  })
+
+  it('of a model ends its requests first, and a load brings it back', async () => {
+    const manager = managerOf(temporaryRepository({ 'm/1/model.onnx': mlp() }))
+    const lease = await manager.lease('m')
+    const unloaded = manager.unload('m')
+    await expect.poll(() => states(manager, 'm')).toEqual({ 1: 'draining' })
+    await expect(manager.lease('m')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+    lease.release()
+    await unloaded
+    await manager.load('m', '1')
+    expect(manager.get('m').current).toBe('1')
+  })
+})
+
+describe('a lazy model', () => {
+  it('is loaded by the first request that needs it, once for all that come together', async () => {
+    let loads = 0
+    const manager = managerOf(
+      temporaryRepository({ 'm/1/model.onnx': mlp(), 'm/model.json': { lazy: true } }),
+      { onLoaded: () => loads++ },
+    )
+    await manager.ready()
+    expect(states(manager, 'm')).toEqual({ 1: 'registered' })
+    const leases = await Promise.all([1, 2, 3].map(() => manager.lease('m')))
+    for (const lease of leases) lease.release()
+    expect(loads).toBe(1)
+  })
+
+  it('that fails is not tried again by each request, but after a growing wait', async () => {
+    const clock = new ManualClock()
+    const root = temporaryRepository({ 'm/1/model.onnx': 'broken', 'm/model.json': { lazy: true } })
+    const logger = quietLogger()
+    const manager = managerOf(root, { clock, logger })
+    await manager.ready()
+    const attempts = () => logger.entries.filter(({ level }) => level === 'error').length
+    for (let i = 0; i < 3; i++)
+      await expect(manager.lease('m')).rejects.toMatchObject({
+        code: 'MODEL_NOT_READY',
+        headers: { 'retry-after': '1' },
+      })
+    expect(attempts()).toBe(1)
+    clock.advance(500)
+    for (let i = 0; i < 3; i++)
+      await expect(manager.lease('m')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+    expect(attempts()).toBe(2)
+    clock.advance(999)
+    await expect(manager.lease('m')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+    expect(attempts()).toBe(2)
+    writeInto(root, 'm/1/model.onnx', mlp())
+    clock.advance(1)
+    const lease = await manager.lease('m')
+    lease.release()
+  })
+})
+
+it('an eager model that could not be loaded is tried again by itself', async () => {
+  const clock = new ManualClock()
+  const root = temporaryRepository({ 'm/1/model.onnx': 'broken' })
+  const manager = managerOf(root, { clock })
+  await expect(manager.ready()).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+  expect(manager.problems()[0]).not.toContain(root)
+  writeInto(root, 'm/1/model.onnx', mlp())
+  clock.advance(500)
+  await expect.poll(() => manager.problems()).toEqual([])
 })
 
 describe('a lease', () => {
