@@ -79,6 +79,7 @@ export async function predict(
         computeMs,
         latencyMs: latencyMs(),
       }
+      if (batchRows > 0) metrics.queued(model, version, queueMs)
       metrics.request({ model, version, latencyMs: meta.latencyMs, confidence: outcome.confidence })
       return { ...outcome, meta }
     } finally {

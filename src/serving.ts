@@ -149,10 +149,11 @@ class RunningServing implements AnyServing {
   }: CreateServingOptions) {
     this.defaultModel = defaultModel
     this.logger = logger
-    this.metrics = new Metrics(registry)
+    this.metrics = new Metrics(registry, () => this.models.status())
     this.models = new ModelManager({
       logger,
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
+      onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
     this.models.start(repository, definitionsOf(models))
   }
@@ -171,7 +172,7 @@ class RunningServing implements AnyServing {
   }
 
   close(): Promise<void> {
-    return (this.#closing ??= this.models.close())
+    return (this.#closing ??= this.models.close().finally(() => this.metrics.close()))
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -429,6 +429,28 @@ describe('metrics', () => {
     expect(body).not.toContain('evil')
   })
 
+  it('tell queue, runs, states and the cache', async () => {
+    const { serving, ask } = servingOf(identityModel(), { cache: true, batching: true })
+    await ask({ x: [1, 2, 3] })
+    await ask({ x: [1, 2, 3] })
+    const { body } = await serving.metrics.exposition()
+    for (const line of [
+      'model_version_state{model="m",model_version="1",state="ready"} 1',
+      'model_queue_rows{model="m",model_version="1"} 0',
+      'model_requests_in_flight{model="m",model_version="1"} 0',
+      'model_queue_seconds_count{model="m",model_version="1"} 1',
+      'model_compute_seconds_count{model="m",model_version="1"} 1',
+      'model_batch_rows_sum{model="m",model_version="1"} 1',
+      'model_cache_requests_total{model="m",model_version="1",result="hit"} 1',
+      'model_cache_requests_total{model="m",model_version="1",result="miss"} 1',
+      'model_cache_bytes{model="m",model_version="1"} 12',
+      'model_worker_deaths_total{model="m",model_version="1"} 0',
+    ]) {
+      expect(body).toContain(line)
+    }
+    expect(body).toMatch(/event_loop_delay_seconds\{quantile="0\.99"\} \d/)
+  })
+
   it("go to the host's registry, which two servings may share", async () => {
     const registry = new Registry()
     const one = servingOf(identityModel(), {}, { registry })

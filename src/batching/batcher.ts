@@ -46,6 +46,8 @@ export interface BatcherOptions {
   readonly maxQueueRows?: number
   /** Bytes that may wait. Default: 256 MiB. */
   readonly maxQueueBytes?: number
+  /** Told of each run that succeeded. */
+  readonly onRun?: (rows: number, computeMs: number) => void
   readonly clock?: Clock
   /** Default: batches go through as soon as the executor has a slot. */
   readonly turnstile?: (source: BatchSource) => Turnstile
@@ -100,10 +102,10 @@ export class Batcher<I, R> implements BatchSource {
       maxQueueRows = 1024,
       maxQueueBytes = 256 * 1024 * 1024,
     } = options
-    const { clock = systemClock, turnstile = freePassage } = options
+    const { clock = systemClock, turnstile = freePassage, onRun = () => {} } = options
     this.#executor = executor
     this.#batchable = batchable
-    this.#options = { maxBatchSize, maxDelayMs, maxQueueRows, maxQueueBytes, clock }
+    this.#options = { maxBatchSize, maxDelayMs, maxQueueRows, maxQueueBytes, clock, onRun }
     this.#limits = new LimitsWatch(clock)
     this.#turnstile = turnstile(this)
   }
@@ -290,6 +292,7 @@ export class Batcher<I, R> implements BatchSource {
         batch.length === 1 ? first.input : this.#batchable.concat(batch.map((request) => request.input))
       const { result, computeMs } = await this.#executor.run(input)
       const batchRows = batch.reduce((sum, request) => sum + request.rows, 0)
+      this.#options.onRun(batchRows, computeMs)
       let row = 0
       for (const request of batch) {
         const { rows, submittedAt, startedAt } = request

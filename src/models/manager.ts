@@ -26,6 +26,8 @@ export interface ModelManagerOptions {
   readonly logger?: Logger
   /** Told of each version that was loaded. */
   readonly onLoaded?: (model: string, version: string, loadTimeMs: number) => void
+  /** Told of each run that succeeded, of one or more requests. */
+  readonly onRun?: (model: string, version: string, rows: number, computeMs: number) => void
   readonly clock?: Clock
 }
 
@@ -43,13 +45,15 @@ export class ModelManager<N extends string = string> {
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
 
-  constructor({
-    logger = consoleLogger,
-    onLoaded = () => {},
-    clock = systemClock,
-  }: ModelManagerOptions = {}) {
-    this.#host = { logger, onLoaded, clock }
-    this.#limits = new LimitsWatch(clock)
+  constructor(options: ModelManagerOptions = {}) {
+    this.#host = {
+      logger: consoleLogger,
+      clock: systemClock,
+      onLoaded: () => {},
+      onRun: () => {},
+      ...options,
+    }
+    this.#limits = new LimitsWatch(this.#host.clock)
   }
 
   /** Finds the models of a repository and of code, and begins to load the version of each that is to serve. */
@@ -98,6 +102,13 @@ export class ModelManager<N extends string = string> {
 
   list(): ModelSnapshot[] {
     return this.names().map((name) => this.get(name))
+  }
+
+  /** What each version is at this moment: what metrics read. */
+  *status() {
+    for (const [model, { versions }] of this.#models) {
+      for (const version of versions.values()) yield { model, ...version.status }
+    }
   }
 
   /**

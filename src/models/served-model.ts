@@ -27,6 +27,7 @@ export interface ModelHost {
   readonly logger: Logger
   readonly clock: Clock
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
+  readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
 }
 
 /** How many switches can be undone. */
@@ -170,7 +171,9 @@ export class ServedModel {
   #register(sources: readonly VersionSource[]): void {
     for (const source of sources) {
       if (this.versions.has(source.version)) continue
-      this.versions.set(source.version, new ModelVersion(this.name, source, this.options))
+      const onRun = (rows: number, computeMs: number) =>
+        this.host.onRun(this.name, source.version, rows, computeMs)
+      this.versions.set(source.version, new ModelVersion(this.name, source, this.options, onRun))
     }
   }
 

@@ -56,6 +56,7 @@ export class ModelVersion {
   #loadTimeMs: number | undefined
   #loaded: Loaded | undefined
   #leases = 0
+  #deaths = 0
   #loading: Promise<void> | undefined
   #unloading: Promise<void> | undefined
   /** Set while a drain waits for leases. */
@@ -65,6 +66,7 @@ export class ModelVersion {
     model: string,
     readonly source: VersionSource,
     private readonly options: VersionOptions,
+    private readonly onRun: (rows: number, computeMs: number) => void = () => {},
   ) {
     this.label = `${model}@${source.version}`
   }
@@ -80,6 +82,19 @@ export class ModelVersion {
   /** Why the last load failed, or why a ready version can no longer serve. */
   get reason(): ServingError | undefined {
     return this.#reason
+  }
+
+  /** What metrics read. */
+  get status() {
+    const { batcher, cache } = this.#loaded ?? {}
+    return {
+      version: this.name,
+      state: this.#state,
+      queueRows: batcher?.waitingRows ?? 0,
+      inFlight: this.#leases,
+      deaths: this.#deaths,
+      ...(cache !== undefined && { cache: cache.counts }),
+    }
   }
 
   get loadTimeMs(): number | undefined {
@@ -158,6 +173,7 @@ export class ModelVersion {
       ...(typeof batching === 'object' && batching),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
+      onRun: this.onRun,
     })
   }
 
@@ -178,6 +194,7 @@ export class ModelVersion {
   #fail(reason: ServingError, loaded: Loaded): boolean {
     if (this.#loaded !== loaded) return false
     this.#loaded = undefined
+    this.#deaths++
     this.#reason = reason
     this.#state = 'failed'
     loaded.cache?.close()

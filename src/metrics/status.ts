@@ -1,0 +1,107 @@
+import type { Registry } from 'prom-client'
+import { Counter, Gauge } from 'prom-client'
+
+/** What is true of a version at the moment metrics are read. */
+export interface VersionStatus {
+  readonly model: string
+  readonly version: string
+  readonly state: string
+  /** Rows that wait for a run. */
+  readonly queueRows: number
+  /** Requests that hold the version. */
+  readonly inFlight: number
+  /** Times its session ended by itself. */
+  readonly deaths: number
+  readonly cache?: {
+    readonly hits: number
+    readonly misses: number
+    readonly coalesced: number
+    readonly stale: number
+    readonly bytes: number
+  }
+}
+
+export type StatusSource = () => Iterable<VersionStatus>
+
+const sourcesKey = Symbol.for('mlserving.metrics.sources')
+
+/**
+ * Registers metrics that are read from the versions themselves at each scrape, and so cost a request nothing.
+ * Several servings may share a registry: their values add up.
+ *
+ * @returns ends the source's part
+ */
+export function watchStatus(registry: Registry, source: StatusSource): () => void {
+  const shelf = registry as Registry & { [sourcesKey]?: Set<StatusSource> }
+  let sources = shelf[sourcesKey]
+  if (sources === undefined) {
+    shelf[sourcesKey] = sources = new Set()
+    register(registry, sources)
+  }
+  sources.add(source)
+  return () => sources.delete(source)
+}
+
+function register(registry: Registry, sources: ReadonlySet<StatusSource>): void {
+  const registers = [registry]
+  const labels = ['model', 'model_version']
+  const each = function* () {
+    for (const source of sources) yield* source()
+  }
+  const labelsOf = ({ model, version }: VersionStatus) => ({ model, model_version: version })
+
+  new Gauge({
+    name: 'model_version_state',
+    help: '1 for the state that a version is in.',
+    labelNames: [...labels, 'state'],
+    registers,
+    collect() {
+      this.reset()
+      for (const status of each()) this.set({ ...labelsOf(status), state: status.state }, 1)
+    },
+  })
+  const gauge = (name: string, help: string, read: (status: VersionStatus) => number | undefined) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: labels,
+      registers,
+      collect() {
+        this.reset()
+        for (const status of each()) {
+          const value = read(status)
+          if (value !== undefined) this.inc(labelsOf(status), value)
+        }
+      },
+    })
+  gauge('model_queue_rows', 'Rows that wait for a run.', (status) => status.queueRows)
+  gauge('model_requests_in_flight', 'Requests that hold a version.', (status) => status.inFlight)
+  gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
+
+  new Counter({
+    name: 'model_worker_deaths_total',
+    help: 'Times the session of a version ended by itself.',
+    labelNames: labels,
+    registers,
+    collect() {
+      this.reset()
+      for (const status of each()) this.inc(labelsOf(status), status.deaths)
+    },
+  })
+  new Counter({
+    name: 'model_cache_requests_total',
+    help: 'Requests to the cache by how they were answered.',
+    labelNames: [...labels, 'result'],
+    registers,
+    collect() {
+      this.reset()
+      for (const status of each()) {
+        if (status.cache === undefined) continue
+        const { hits, misses, coalesced, stale } = status.cache
+        for (const [result, count] of Object.entries({ hit: hits, miss: misses, coalesced, stale })) {
+          this.inc({ ...labelsOf(status), result }, count)
+        }
+      }
+    },
+  })
+}
