@@ -15,9 +15,10 @@ export class Handshake {
 
   /** Worker: asks to enter native code. False: the process is ending, and no native call may be made any more. */
   enter(): boolean {
-    if (Atomics.load(this.#words, 1) !== 0) return false
     Atomics.store(this.#words, 0, 1)
-    return true
+    if (Atomics.load(this.#words, 1) === 0) return true
+    this.leave()
+    return false
   }
 
   /** Worker: is out of native code. */

@@ -80,8 +80,7 @@ export class OnnxSession {
     const outputs = Object.create(null) as Record<string, Tensor>
     for (const { name } of this.signature.outputs) {
       const result = results[name]
-      if (result !== undefined)
-        outputs[name] = { dtype: result.type, shape: result.dims, data: result.data } as Tensor
+      if (result !== undefined) outputs[name] = fromRuntime(result)
     }
     return { outputs, computeMs }
   }
@@ -194,4 +193,11 @@ function toRuntime(feeds: Feeds): InferenceSession.FeedsType {
     converted[name] = { type: tensor.dtype, dims: tensor.shape, data: tensor.data, location: 'cpu' }
   }
   return converted as InferenceSession.FeedsType
+}
+
+/** A result as a tensor of ours: from Node 24 on float16 comes as a Float16Array, here it is bit patterns everywhere. */
+function fromRuntime({ type, dims, data }: InferenceSession.OnnxValueMapType[string]): Tensor {
+  const bits = type === 'float16' && ArrayBuffer.isView(data)
+  const bare = bits ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data
+  return { dtype: type, shape: dims, data: bare } as Tensor
 }

@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os'
  * The count lives in shared memory, so that a worker takes and returns permits without asking the main thread.
  */
 export class Permits {
-  /** [available, total] */
+  /** [available, total, the thread whose turn it is to take, or 0] */
   readonly #words: Int32Array
 
   constructor(readonly shared: SharedArrayBuffer) {
@@ -14,8 +14,8 @@ export class Permits {
   }
 
   static of(total: number): Permits {
-    const permits = new Permits(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT))
-    permits.#words.fill(total)
+    const permits = new Permits(new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT))
+    permits.#words.set([total, total])
     return permits
   }
 
@@ -27,16 +27,33 @@ export class Permits {
     return Atomics.load(this.#words, 0)
   }
 
-  /** Blocks the calling thread until `count` permits are free, and takes them. For worker threads only. */
-  acquire(count: number): void {
+  /**
+   * Blocks the calling thread until `count` permits are free, and takes them. For worker threads only.
+   *
+   * One thread at a time waits for permits, and the others for their turn: else runs of one thread would pass a
+   * run of several again and again.
+   *
+   * @param thread the calling thread's id, which is not 0
+   */
+  acquire(count: number, thread: number): void {
+    for (;;) {
+      const holder = Atomics.compareExchange(this.#words, 2, 0, thread)
+      if (holder === 0) break
+      Atomics.wait(this.#words, 2, holder)
+    }
     for (;;) {
       const available = Atomics.load(this.#words, 0)
-      if (available < count) {
-        Atomics.wait(this.#words, 0, available)
-      } else if (Atomics.compareExchange(this.#words, 0, available, available - count) === available) {
-        return
-      }
+      if (available >= count) break
+      Atomics.wait(this.#words, 0, available)
     }
+    // Nobody else takes any in this turn.
+    Atomics.sub(this.#words, 0, count)
+    this.endTurn(thread)
+  }
+
+  /** Ends the turn of a thread, if it has it: after it took its permits, or after it died. */
+  endTurn(thread: number): void {
+    if (Atomics.compareExchange(this.#words, 2, thread, 0) === thread) Atomics.notify(this.#words, 2, 1)
   }
 
   release(count: number): void {

@@ -1,4 +1,4 @@
-import { parentPort, workerData, type Transferable } from 'node:worker_threads'
+import { parentPort, threadId, workerData, type Transferable } from 'node:worker_threads'
 import { asServingError, type ErrorCode } from '../errors.js'
 import type { Feeds } from '../tensor/tensor.js'
 import { Handshake } from './handshake.js'
@@ -72,7 +72,7 @@ async function close(): Promise<void> {
 /** Computes with a permit for each thread of a run; they are back before the answer is on its way. */
 async function permitted<T>(compute: () => Promise<T>): Promise<T> {
   const width = setup.artifact.intraOpThreads
-  permits.acquire(width)
+  permits.acquire(width, threadId)
   handshake.hold(width)
   try {
     return await compute()

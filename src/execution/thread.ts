@@ -27,6 +27,7 @@ export class ThreadSession implements Session {
   readonly slots = 2
   readonly died: Promise<ServingError>
   readonly #worker: Worker
+  readonly #threadId: number
   readonly #handshake: Handshake
   readonly #permits: Permits
   readonly #pending = new Map<number, PendingRun>()
@@ -41,6 +42,7 @@ export class ThreadSession implements Session {
 
   private constructor(worker: Worker, handshake: Handshake, permits: Permits) {
     this.#worker = worker
+    this.#threadId = worker.threadId // the worker forgets it at its end
     this.#handshake = handshake
     this.#permits = permits
     this.died = new Promise((resolve) => (this.#die = resolve))
@@ -60,7 +62,12 @@ export class ThreadSession implements Session {
     const permits = sharedPermits()
     const setup: ThreadSetup = { runtimePath, artifact, handshake: handshake.shared, permits: permits.shared }
     // Not the host's own Node options: with --input-type=module the source would be taken for an ES module.
-    const worker = new Worker(workerSource, { eval: true, execArgv: [], workerData: setup, name: 'mlserving' })
+    const worker = new Worker(workerSource, {
+      eval: true,
+      execArgv: [],
+      workerData: setup,
+      name: 'mlserving',
+    })
     guardExit(handshake)
     const session = new ThreadSession(worker, handshake, permits)
     try {
@@ -153,8 +160,8 @@ export class ThreadSession implements Session {
     if (this.#death !== undefined) return
     const death = (this.#death = new ServingError('WORKER_DIED', reason))
     unguardExit(this.#handshake)
-    const held = this.#handshake.held
-    if (held > 0) this.#permits.release(held)
+    this.#permits.endTurn(this.#threadId)
+    this.#permits.release(this.#handshake.held)
     this.#created?.reject(death)
     for (const run of this.#pending.values()) run.reject(death)
     this.#pending.clear()

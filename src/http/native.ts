@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { asServingError, ServingError } from '../errors.js'
 import { health } from '../health/health.js'
 import { isPlainObject, show } from '../options.js'
@@ -65,7 +66,9 @@ export async function postPredict({ serving, options, request, requestId }: Exch
       latency_ms: prediction.meta.latencyMs,
     })
   }
-  const predictions = await predictEach(instancesOf(body, options.maxInstances), (instance) =>
+  const instances = instancesOf(body, options.maxInstances)
+  setMaxListeners(0, request.signal) // every instance listens
+  const predictions = await predictEach(instances, (instance) =>
     serving.predict(model, instance, predictOptions),
   )
   return json(200, { request_id: requestId, predictions, latency_ms: performance.now() - startedAt })

@@ -1,0 +1,80 @@
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
+import express4 from 'express4'
+import fastify from 'fastify'
+import { mlServing as expressServing, type DoorOptions } from 'mlserving/express'
+import { mlServing as fastifyServing } from 'mlserving/fastify'
+import type { AnyServing } from '../../src/serving.js'
+
+export interface Mounting extends DoorOptions {
+  /** Where the host mounts the routes. Default: at its root. */
+  readonly prefix?: string
+}
+
+export interface RunningHost extends AsyncDisposable {
+  readonly origin: string
+}
+
+/** A framework that a serving is mounted in. Its app has a route of its own, GET /own, and a 404 of its own. */
+export interface Host {
+  readonly name: string
+  readonly start: (serving: AnyServing, mounting?: Mounting) => Promise<RunningHost>
+}
+
+export const ownAnswer = "the app's own page"
+export const ownNotFound = 'the app has no such page'
+
+/** Every adapter passes the same suite. */
+export const hosts: readonly Host[] = [
+  { name: 'Express 5', start: (serving, mounting) => startExpress(express, serving, mounting) },
+  { name: 'Express 4', start: (serving, mounting) => startExpress(express4, serving, mounting) },
+  { name: 'Fastify 5', start: startFastify },
+]
+
+async function startExpress(
+  framework: typeof express,
+  serving: AnyServing,
+  { prefix = '/', ...door }: Mounting = {},
+): Promise<RunningHost> {
+  const app = framework()
+  app.use(prefix, expressServing(serving, door))
+  app.get('/own', (_req, res) => void res.send(ownAnswer))
+  app.use((_req, res) => void res.status(404).send(ownNotFound))
+  return listen(createServer(app))
+}
+
+async function startFastify(serving: AnyServing, mounting: Mounting = {}): Promise<RunningHost> {
+  // Fastify's own limit on parameters is below that of a model's name.
+  const app = fastify({ routerOptions: { maxParamLength: 1000 } })
+  await app.register(fastifyServing, { serving, ...mounting })
+  app.get('/own', () => ownAnswer)
+  app.setNotFoundHandler((_request, reply) => void reply.code(404).send(ownNotFound))
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  return {
+    origin: originOf(app.server),
+    [Symbol.asyncDispose]: async () => {
+      app.server.closeAllConnections()
+      await app.close()
+    },
+  }
+}
+
+/** Listens on a free port. */
+export async function listen(server: Server): Promise<RunningHost> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    origin: originOf(server),
+    [Symbol.asyncDispose]: async () => {
+      server.close()
+      server.closeAllConnections()
+      await once(server, 'close')
+    },
+  }
+}
+
+function originOf(server: Server): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}

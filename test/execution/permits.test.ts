@@ -1,0 +1,80 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { describe, expect, it } from 'vitest'
+import { coreCount, Permits, sharedPermits } from '../../src/execution/permits.js'
+import type { Taken, Taking } from './permit-taker.js'
+import workerSource from './permit-taker.js?source'
+
+const thisThread = -1
+
+/** Takes permits in a worker, again and again. */
+class Taker {
+  /** Fulfilled when it is about to take the first. */
+  readonly ready: Promise<unknown>
+  readonly taken: Promise<Taken>
+
+  constructor(permits: Permits, how: Omit<Taking, 'permits'>) {
+    const workerData: Taking = { permits: permits.shared, ...how }
+    const worker = new Worker(workerSource, { eval: true, workerData })
+    this.ready = once(worker, 'message')
+    this.taken = new Promise((resolve, reject) => {
+      worker.on('message', (message: Taken | 'ready') => {
+        if (message !== 'ready') resolve(message)
+      })
+      worker.once('error', reject)
+    })
+  }
+}
+
+describe('permits', () => {
+  it('are as many as the cores of the process, and the same for all copies of the package', () => {
+    expect(sharedPermits().total).toBe(coreCount())
+    expect(sharedPermits().shared).toBe(sharedPermits().shared)
+  })
+
+  it('are counted where they are taken and returned', () => {
+    const permits = Permits.of(3)
+    permits.acquire(2, thisThread)
+    expect(permits.available).toBe(1)
+    permits.acquire(1, thisThread)
+    permits.release(3)
+    expect(permits).toMatchObject({ available: 3, total: 3 })
+  })
+
+  it.each([
+    { total: 1, counts: [1, 1, 1] },
+    { total: 2, counts: [1, 1, 2, 2] },
+    { total: 3, counts: [1, 2, 3, 1] },
+  ])('never exceed their total of $total where workers take $counts', async ({ total, counts }) => {
+    const permits = Permits.of(total)
+    const ledger = new SharedArrayBuffer(8)
+    const takers = counts.map((count) => new Taker(permits, { count, rounds: 2000, ledger }))
+    const taken = await Promise.all(takers.map((taker) => taker.taken))
+    expect(Math.max(...taken.map(({ most }) => most))).toBeLessThanOrEqual(total)
+    expect(permits.available).toBe(total)
+  })
+
+  it('go to who waits for several before who comes later for one', async () => {
+    const permits = Permits.of(2)
+    const ledger = new SharedArrayBuffer(8)
+    permits.acquire(1, thisThread)
+    const wide = new Taker(permits, { count: 2, rounds: 1, ledger })
+    const turn = new Int32Array(permits.shared)
+    while (Atomics.load(turn, 2) === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    const narrow = new Taker(permits, { count: 1, rounds: 1, ledger })
+    await narrow.ready
+    permits.release(1)
+    expect((await wide.taken).before).toBe(0)
+    expect((await narrow.taken).before).toBe(1)
+  })
+
+  it('go on where a worker ends that waits for its turn to take them', async () => {
+    const permits = Permits.of(1)
+    const ledger = new SharedArrayBuffer(8)
+    const ended = 12
+    new Int32Array(permits.shared)[2] = ended
+    const taker = new Taker(permits, { count: 1, rounds: 1, ledger })
+    permits.endTurn(ended)
+    expect((await taker.taken).most).toBe(1)
+  })
+})

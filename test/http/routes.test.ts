@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest'
+import { json } from '../../src/http/exchange.js'
+import { routes } from '../../src/http/routes.js'
+
+test('the routes are these, and a new one is to be tested over every adapter', () => {
+  expect(routes.map(({ method, path }) => `${method} ${path}`)).toEqual([
+    'GET /health',
+    'GET /ready',
+    'GET /metrics',
+    'POST /predict',
+    'GET /models',
+    'GET /models/:model',
+    'POST /models/:model/predict',
+    'POST /models/:model/versions/:version/predict',
+  ])
+})
+
+test('JSON has integers of any size as strings, and null for what it has no number for', () => {
+  const { status, headers, body } = json(
+    200,
+    { big: 2n ** 63n, inside: [[-1n]], none: [NaN, Infinity] },
+    { a: 'b' },
+  )
+  expect(status).toBe(200)
+  expect(headers).toEqual({ 'content-type': 'application/json; charset=utf-8', a: 'b' })
+  expect(body).toBe('{"big":"9223372036854775808","inside":[["-1"]],"none":[null,null]}')
+})
