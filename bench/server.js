@@ -55,7 +55,7 @@ function portOf(server) {
 
 process.env.ORT_DISABLE_TELEMETRY = '1'
 const port = await servers[kind]?.()
-const delay = monitorEventLoopDelay({ resolution: 1 })
+const delay = monitorEventLoopDelay({ resolution: 10 })
 let cpu = process.cpuUsage()
 
 process.on('message', (word) => {
