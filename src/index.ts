@@ -1,9 +1,19 @@
 export { ServingError, errorTable, type ErrorCode } from './errors.js'
 export { createServing } from './serving.js'
-export type { CreateServingOptions, FolderModels, Prediction, Serving, ServingOptions } from './serving.js'
+export type {
+  CreateServingOptions,
+  FolderModels,
+  ModelHandle,
+  Prediction,
+  Serving,
+  ServingOptions,
+} from './serving.js'
+export type { PredictManyOptions } from './predict-many.js'
 export type { PredictionMeta, PredictOptions } from './predict.js'
-export { onnx } from './models/definition.js'
-export type { AnyModel, Json, Model, OnnxOptions } from './models/definition.js'
+export { defaultServing } from './default-serving.js'
+export type { Register, RegisteredServing } from './default-serving.js'
+export { custom, onnx } from './models/definition.js'
+export type { AnyModel, CustomOptions, Json, Model, OnnxOptions } from './models/definition.js'
 export { classify, scored } from './models/classification.js'
 export type { Classification, ClassifyOptions, Scored } from './models/classification.js'
 export type { Codec, DecodeContext, EncodeContext, OutputSpec, Outputs } from './models/codec.js'
@@ -11,11 +21,24 @@ export { ModelManager } from './models/manager.js'
 export type { ModelManagerOptions } from './models/manager.js'
 export type { LoadOptions, RollbackResult } from './models/served-model.js'
 export type { ModelSnapshot, VersionSnapshot } from './models/snapshot.js'
-export type { ClassificationTask, ModelOptions, Task } from './models/model-config.js'
+export type {
+  ClassificationTask,
+  CommonOptions,
+  CustomModelOptions,
+  ModelOptions,
+  Task,
+} from './models/model-config.js'
 export type { StandardSchemaV1 } from './models/standard-schema.js'
-export type { VersionInfo, VersionState } from './models/version.js'
+export type { VersionInfo } from './models/onnx-model.js'
+export type { VersionState } from './models/version.js'
 export type { HealthReport, ReadinessReport } from './health/health.js'
 export type { Logger } from './logger.js'
 export type { Metrics } from './metrics/metrics.js'
 export { float32, int64, strings } from './tensor/tensor.js'
+export { Batcher } from './batching/batcher.js'
+export type { BatcherOptions, SubmitOptions } from './batching/batcher.js'
+export type { BatchAnswer } from './batching/batch-run.js'
+export type { Batchable, Executor } from './batching/executor.js'
+export { PredictionCache } from './cache/prediction-cache.js'
+export type { CacheAnswer, CacheOptions, CacheStatus } from './cache/prediction-cache.js'
 export type { DType, DTypes, Feeds, Tensor, TensorInfo } from './tensor/tensor.js'

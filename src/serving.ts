@@ -4,10 +4,12 @@ import { readiness, type ReadinessReport } from './health/health.js'
 import { consoleLogger, isLogger, type Logger } from './logger.js'
 import { Metrics } from './metrics/metrics.js'
 import type { Scored } from './models/classification.js'
-import { isOnnxDefinition, type AnyModel, type Json, type Model } from './models/definition.js'
-import { ModelManager, type ModelDefinition } from './models/manager.js'
+import { definitionOf, type AnyModel, type Json, type Model } from './models/definition.js'
+import { ModelManager } from './models/manager.js'
 import { namePattern } from './models/repository.js'
-import { checkFields, integer, isPlainObject, provided, show, text, type Fields } from './options.js'
+import type { ModelDefinition } from './models/served-model.js'
+import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
+import { predictMany, type PredictManyOptions } from './predict-many.js'
 import { predict, type AnyPrediction, type PredictionMeta, type PredictOptions } from './predict.js'
 
 export interface ServingOptions {
@@ -17,10 +19,12 @@ export interface ServingOptions {
   readonly logger?: Logger
   /** Where the metrics go, prom-client's `register` for instance. Default: a registry of its own. */
   readonly registry?: Registry
+  /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
+  readonly drainTimeoutMs?: number
 }
 
 export interface CreateServingOptions extends ServingOptions {
-  /** Models by name, made by {@link onnx}. */
+  /** Models by name, made by {@link onnx} or {@link custom}. */
   readonly models?: Readonly<Record<string, AnyModel>>
   /** A folder of `<model>/<version>/model.onnx`, all of which are served. */
   readonly repository?: string
@@ -72,12 +76,44 @@ export interface Serving<
     input: In<At<M, K>>,
     options?: PredictOptions,
   ): Promise<Prediction<Out<At<M, K>>>>
+  /**
+   * Predicts for inputs of any number, in their order, with bounded memory: no more are taken than `maxInFlight`
+   * ahead of the caller. A failure ends the iteration.
+   */
+  predictMany<K extends N>(
+    model: K,
+    inputs: Iterable<In<At<M, K>>> | AsyncIterable<In<At<M, K>>>,
+    options?: PredictManyOptions,
+  ): AsyncIterable<Prediction<Out<At<M, K>>>>
+  /** One model, to be handed to code that needs no other. */
+  model<K extends N>(model: K): ModelHandle<In<At<M, K>>, Out<At<M, K>>>
   /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
   ready(): Promise<void>
   /** Whether it is ready now, and what is missing. */
   readiness(): ReadinessReport
-  /** Refuses new requests, ends those under way, and frees every session. A second call joins the first. */
+  /**
+   * From now on it is not ready, so that no balancer sends more; requests that still come are answered. Settles once
+   * none is under way. The end of it is {@link close}.
+   */
+  drain(): Promise<void>
+  /**
+   * Refuses new requests, ends those under way (for at most `drainTimeoutMs`), and frees every session. A second call
+   * joins the first.
+   */
   close(): Promise<void>
+  readonly isClosed: boolean
+}
+
+/** A model of a serving: what you inject, and what a test replaces. */
+export interface ModelHandle<I, O> {
+  readonly name: string
+  /** As {@link Serving.predict}. */
+  predict(input: I, options?: PredictOptions): Promise<Prediction<O>>
+  /** As {@link Serving.predictMany}. */
+  predictMany(
+    inputs: Iterable<I> | AsyncIterable<I>,
+    options?: PredictManyOptions,
+  ): AsyncIterable<Prediction<O>>
 }
 
 const servingFields: Fields<CreateServingOptions> = {
@@ -86,15 +122,21 @@ const servingFields: Fields<CreateServingOptions> = {
   registry: provided("prom-client's Registry", (value) => isPlainObject(value) && 'getSingleMetric' in value),
   models: provided('an object of models by name', isPlainObject),
   repository: text,
+  drainTimeoutMs: integer(0, 2 ** 31 - 1),
 }
 
-const predictFields: Fields<PredictOptions> = {
+export const predictFields: Fields<PredictOptions> = {
   version: text,
   timeoutMs: integer(1, 2 ** 31 - 1),
   signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
   requestId: text,
   cache: provided('false', (value) => value === false),
+  priority: oneOf('high', 'normal', 'low'),
+  whenFull: oneOf('reject', 'wait'),
 }
+
+const { requestId: _, whenFull: __, ...sharedFields } = predictFields
+const predictManyFields: Fields<PredictManyOptions> = { ...sharedFields, maxInFlight: integer(1, 100_000) }
 
 const brand = Symbol.for('mlserving.serving')
 
@@ -123,8 +165,23 @@ export function createServing<
 }
 
 /** A serving without the types of its models: what adapters work with, and every serving is. */
-export interface AnyServing extends Omit<Serving<unknown, string>, 'predict'> {
+export interface AnyServing extends Omit<Serving<unknown, string>, 'predict' | 'predictMany' | 'model'> {
   predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction>
+  predictMany(
+    model: string,
+    inputs: Iterable<unknown> | AsyncIterable<unknown>,
+    options?: PredictManyOptions,
+  ): AsyncIterable<AnyPrediction>
+  model(model: string): AnyModelHandle
+}
+
+export interface AnyModelHandle {
+  readonly name: string
+  predict(input: unknown, options?: PredictOptions): Promise<AnyPrediction>
+  predictMany(
+    inputs: Iterable<unknown> | AsyncIterable<unknown>,
+    options?: PredictManyOptions,
+  ): AsyncIterable<AnyPrediction>
 }
 
 /** True for what any copy of the package's `createServing` returned. */
@@ -138,6 +195,10 @@ class RunningServing implements AnyServing {
   readonly metrics: Metrics
   readonly defaultModel: string | undefined
   readonly logger: Logger
+  #underWay = 0
+  #draining: Promise<void> | undefined
+  /** Ends the drain that waits for requests under way. */
+  #drained: (() => void) | undefined
   #closing: Promise<void> | undefined
 
   constructor({
@@ -146,12 +207,14 @@ class RunningServing implements AnyServing {
     defaultModel,
     logger = consoleLogger,
     registry,
+    drainTimeoutMs,
   }: CreateServingOptions) {
     this.defaultModel = defaultModel
     this.logger = logger
     this.metrics = new Metrics(registry, () => this.models.status())
     this.models = new ModelManager({
       logger,
+      ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
@@ -160,7 +223,29 @@ class RunningServing implements AnyServing {
 
   async predict(model: string, input: unknown, options: PredictOptions = {}): Promise<AnyPrediction> {
     checkFields<PredictOptions>(options, predictFields, 'predict()', 'INVALID_REQUEST')
-    return predict(this.models, this.metrics, model, input, options)
+    this.#underWay++
+    try {
+      return await predict(this.models, this.metrics, model, input, options)
+    } finally {
+      if (--this.#underWay === 0) this.#drained?.()
+    }
+  }
+
+  predictMany(
+    model: string,
+    inputs: Iterable<unknown> | AsyncIterable<unknown>,
+    options: PredictManyOptions = {},
+  ): AsyncIterable<AnyPrediction> {
+    checkFields<PredictManyOptions>(options, predictManyFields, 'predictMany()', 'INVALID_REQUEST')
+    return predictMany(inputs, (input, each) => this.predict(model, input, each), options)
+  }
+
+  model(name: string): AnyModelHandle {
+    return {
+      name,
+      predict: (input, options) => this.predict(name, input, options),
+      predictMany: (inputs, options) => this.predictMany(name, inputs, options),
+    }
   }
 
   ready(): Promise<void> {
@@ -168,7 +253,20 @@ class RunningServing implements AnyServing {
   }
 
   readiness(): ReadinessReport {
-    return readiness(this.#closing === undefined ? this.models.problems() : ['the serving is closing'])
+    if (this.#closing !== undefined) return readiness(['the serving is closing'])
+    return readiness(this.#draining === undefined ? this.models.problems() : ['the serving is draining'])
+  }
+
+  drain(): Promise<void> {
+    return (this.#draining ??= this.#drain())
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== undefined
   }
 
   close(): Promise<void> {
@@ -189,14 +287,14 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
         `createServing(): ${show(name)} can't name a model: it must match ${namePattern.source}.`,
       )
     }
-    if (!isOnnxDefinition(model)) {
+    const definition = definitionOf(model)
+    if (definition === undefined) {
       throw new ServingError(
         'INVALID_OPTIONS',
-        `createServing(): models.${name} must be made by onnx(); got ${show(model)}.`,
+        `createServing(): models.${name} must be made by onnx() or custom(); got ${show(model)}.`,
       )
     }
-    const { source, ...options } = model.options
-    definitions.set(name, { source, options })
+    definitions.set(name, definition)
   }
   return definitions
 }

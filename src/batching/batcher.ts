@@ -1,27 +1,10 @@
 import { systemClock, type Clock, type Timer } from '../clock.js'
-import { asServingError, ServingError } from '../errors.js'
+import { ServingError } from '../errors.js'
+import { BatchRun, type BatchAnswer, type BatchRequest } from './batch-run.js'
+import type { Batchable, Executor } from './executor.js'
 import { LimitsWatch, type WaitLimits } from './limits-watch.js'
+import type { Urgency } from './urgency.js'
 import { WaitingQueue, type Priority, type Waiting } from './waiting.js'
-
-/** How inputs of one kind are joined to a batch, and results cut apart. Rows are counted along the batch axis. */
-export interface Batchable<I, R> {
-  rows(input: I): number
-  bytes(input: I): number
-  /** Inputs of different signatures never share a batch. */
-  signature(input: I): string
-  concat(inputs: readonly I[]): I
-  slice(input: I, from: number, to: number): I
-  sliceResult(result: R, from: number, to: number): R
-  concatResults(results: readonly R[]): R
-}
-
-/** What runs batches. */
-export interface Executor<I, R> {
-  /** How many batches may be handed over at once; those beyond the first wait where it runs. */
-  readonly slots: number
-  /** Takes ownership of the batch. */
-  run(batch: I): Promise<{ readonly result: R; readonly computeMs: number }>
-}
 
 /** Who says when a batch may be handed over. */
 export interface Turnstile {
@@ -54,27 +37,16 @@ export interface BatcherOptions {
 }
 
 export interface SubmitOptions extends WaitLimits {
+  /** Default: 1. */
   readonly priority?: Priority | undefined
+  /** In the place of `priority`, where it may rise while the request waits. */
+  readonly urgency?: Urgency | undefined
   /** Where the queue is full: refuse at once (default), or wait for room. */
   readonly whenFull?: 'reject' | 'wait' | undefined
 }
 
-export interface BatchAnswer<R> {
-  readonly result: R
-  /** Time from the submission to the hand-over of its batch. */
-  readonly queueMs: number
-  readonly computeMs: number
-  /** Rows of the batch that answered. */
-  readonly batchRows: number
-}
-
-interface Request<I, R> extends Waiting {
-  readonly input: I
-  readonly submittedAt: number
-  startedAt: number
-  settled: boolean
-  /** Answers the caller, once. */
-  readonly settle: (answer: BatchAnswer<R> | ServingError) => void
+interface Request<I, R> extends Waiting, BatchRequest<I, R> {
+  priority: Priority
 }
 
 /**
@@ -94,6 +66,7 @@ export class Batcher<I, R> implements BatchSource {
   #sequence = 0
   #wakePlanned = false
   #delay: Timer | undefined
+  #closed: ServingError | undefined
 
   constructor(executor: Executor<I, R>, batchable: Batchable<I, R>, options: BatcherOptions = {}) {
     const {
@@ -133,22 +106,25 @@ export class Batcher<I, R> implements BatchSource {
 
   #submit(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
     return new Promise((resolve, reject) => {
-      const met = this.#limits.expired(options)
+      const met = this.#closed ?? this.#limits.expired(options)
       if (met !== undefined) return reject(met)
+      const { urgency } = options
       const request: Request<I, R> = {
         input,
         rows,
         bytes: this.#batchable.bytes(input),
         signature: this.#batchable.signature(input),
-        priority: options.priority ?? 1,
+        priority: urgency?.priority ?? options.priority ?? 1,
         sequence: this.#sequence++,
         submittedAt: this.#options.clock.now(),
         startedAt: 0,
         settled: false,
+        onSettled: undefined,
         settle: (answer) => {
           if (request.settled) return
           request.settled = true
           unwatch?.()
+          request.onSettled?.()
           if (answer instanceof ServingError) reject(answer)
           else resolve(answer)
         },
@@ -162,8 +138,16 @@ export class Batcher<I, R> implements BatchSource {
             request.settle(error)
           })
         : undefined
+      urgency?.onRaised(() => this.#prefer(request, urgency.priority))
       this.#planWake()
     })
+  }
+
+  /** Puts a request that waits behind those of a higher priority. */
+  #prefer(request: Request<I, R>, priority: Priority): void {
+    const waits = this.#waiting.remove(request)
+    request.priority = priority
+    if (waits) this.#waiting.add(request)
   }
 
   /** A request above the cap, as parts that run one by one or beside each other; one that fails ends the others. */
@@ -237,6 +221,17 @@ export class Batcher<I, R> implements BatchSource {
     }
   }
 
+  /** Answers all that wait with an error, and from now on every newcomer; what was handed over goes on. */
+  close(error: ServingError): void {
+    if (this.#closed !== undefined) return
+    this.#closed = error
+    this.#delay?.clear()
+    for (const request of [...this.#blocked, ...this.#waiting]) {
+      if (!this.#blocked.delete(request)) this.#waiting.remove(request)
+      request.settle(error)
+    }
+  }
+
   /** At the end of this turn, so that requests submitted together share a batch. */
   #planWake(): void {
     if (this.#wakePlanned) return
@@ -271,44 +266,12 @@ export class Batcher<I, R> implements BatchSource {
     for (const request of batch) request.startedAt = now
     this.#running++
     this.#unblock()
-    void this.#execute(batch).then((computeMs) => {
+    const run = new BatchRun(this.#executor, this.#batchable, batch, this.#options.onRun)
+    void run.run().then((computeMs) => {
       this.#running--
       this.#unblock()
       this.#turnstile.finished(computeMs)
     })
-  }
-
-  /**
-   * Runs a batch and answers its requests. A batch whose run fails is run again in halves, so that only the
-   * guilty request fails: for one of n requests at most 2 log2(n) more runs.
-   * @returns the time it computed; never rejects
-   */
-  async #execute(requests: readonly Request<I, R>[]): Promise<number> {
-    const batch = requests.filter((request) => !request.settled)
-    const [first] = batch
-    if (first === undefined) return 0
-    try {
-      const input =
-        batch.length === 1 ? first.input : this.#batchable.concat(batch.map((request) => request.input))
-      const { result, computeMs } = await this.#executor.run(input)
-      const batchRows = batch.reduce((sum, request) => sum + request.rows, 0)
-      this.#options.onRun(batchRows, computeMs)
-      let row = 0
-      for (const request of batch) {
-        const { rows, submittedAt, startedAt } = request
-        const own = batch.length === 1 ? result : this.#batchable.sliceResult(result, row, (row += rows))
-        request.settle({ result: own, queueMs: startedAt - submittedAt, computeMs, batchRows })
-      }
-      return computeMs
-    } catch (cause) {
-      const error = asServingError(cause)
-      if (batch.length > 1 && error.code === 'INFERENCE_FAILED') {
-        const middle = batch.length >> 1
-        return (await this.#execute(batch.slice(0, middle))) + (await this.#execute(batch.slice(middle)))
-      }
-      for (const request of batch) request.settle(error)
-      return 0
-    }
   }
 }
 

@@ -2,7 +2,7 @@ import { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
 import { bytesOf, concatRows, signatureOf, sliceRows } from '../tensor/batch.js'
 import { describeShape, type Feeds } from '../tensor/tensor.js'
-import type { Batchable, Executor } from './batcher.js'
+import type { Batchable, Executor } from './executor.js'
 
 /** How feeds are joined and outputs cut, for a model with a batch axis. */
 export const batchedFeeds: Batchable<Feeds, Feeds> = {
@@ -27,7 +27,12 @@ export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () =
  */
 export function executorOf(session: Session, batched: boolean): Executor<Feeds, Feeds> {
   return {
-    slots: session.slots,
+    get slots() {
+      return session.slots
+    },
+    get width() {
+      return session.width
+    },
     run: async (feeds) => {
       const rows = batchedFeeds.rows(feeds)
       const { outputs, computeMs } = await session.run(feeds)

@@ -1,5 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
+import { Urgency } from '../batching/urgency.js'
+import type { Priority } from '../batching/waiting.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, type ServingError } from '../errors.js'
 
@@ -41,6 +43,20 @@ export interface PredictionCacheOptions<V> extends CacheOptions {
   readonly clock?: Clock
 }
 
+/** What bounds a request to the cache, and how urgent it is. */
+export interface CacheLimits extends WaitLimits {
+  /** Default: 1. */
+  readonly priority?: Priority | undefined
+}
+
+/** What a computation that several may wait for is bound by. */
+export interface FlightLimits {
+  /** Aborts once nobody waits any more: each waiter leaves at its own deadline. */
+  readonly signal: AbortSignal
+  /** That of the most urgent waiter. */
+  readonly urgency: Urgency
+}
+
 interface Entry<V> {
   readonly value: V
   readonly freshUntil: number
@@ -51,6 +67,7 @@ interface Flight<V> {
   readonly key: string
   readonly promise: Promise<V>
   readonly controller: AbortController
+  readonly urgency: Urgency
   waiters: number
 }
 
@@ -90,13 +107,13 @@ export class PredictionCache<V extends object> {
   /**
    * The answer of `key`: kept, or under way, or computed.
    *
-   * @param compute is given a signal that aborts once nobody waits any more; its own deadline is its waiters' last
+   * @param compute called where nobody has computed it of late, nor is about to
    * @throws what `compute` throws; ServingError ABORTED or TIMEOUT when the caller's own limit is met
    */
   async get(
     key: string,
-    limits: WaitLimits,
-    compute: (signal: AbortSignal) => Promise<V>,
+    limits: CacheLimits,
+    compute: (limits: FlightLimits) => Promise<V>,
   ): Promise<CacheAnswer<V>> {
     const entry = this.#entries.get(key)
     if (entry !== undefined && this.#clock.now() < entry.freshUntil) {
@@ -104,10 +121,12 @@ export class PredictionCache<V extends object> {
       return { value: entry.value, status: 'hit' }
     }
     const underWay = this.#flights.get(key)
-    const flight = underWay ?? this.#start(key, compute)
+    const priority = limits.priority ?? 1
+    const flight = underWay ?? this.#start(key, priority, compute)
     const status = underWay === undefined ? 'miss' : 'coalesced'
     if (underWay === undefined) this.#misses++
     else this.#coalesced++
+    flight.urgency.raise(priority)
     try {
       return { value: await this.#join(flight, limits), status }
     } catch (cause) {
@@ -121,15 +140,16 @@ export class PredictionCache<V extends object> {
     }
   }
 
-  #start(key: string, compute: (signal: AbortSignal) => Promise<V>): Flight<V> {
+  #start(key: string, priority: Priority, compute: (limits: FlightLimits) => Promise<V>): Flight<V> {
     const controller = new AbortController()
-    const promise = compute(controller.signal)
+    const urgency = new Urgency(priority)
+    const promise = compute({ signal: controller.signal, urgency })
       .then((value) => {
         this.#keep(key, value)
         return value
       })
       .finally(() => this.#end(flight))
-    const flight: Flight<V> = { key, promise, controller, waiters: 0 }
+    const flight: Flight<V> = { key, promise, controller, urgency, waiters: 0 }
     promise.catch(() => {}) // told to each who waits
     this.#flights.set(key, flight)
     return flight

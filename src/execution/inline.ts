@@ -10,6 +10,7 @@ import type { Artifact, RunResult, Session } from './session.js'
  */
 export class InlineSession implements Session {
   readonly slots = 1
+  readonly width = 0
   readonly died = new Promise<ServingError>(() => {})
   readonly #onnx: OnnxSession
   #running = 0

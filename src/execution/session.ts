@@ -20,6 +20,8 @@ export interface Session {
   readonly signature: ModelSignature
   /** How many runs may be handed over at once; those beyond the first wait where the session is. */
   readonly slots: number
+  /** Permits that one run takes: one for each of its threads; 0 inline. */
+  readonly width: number
   /** Settles with the reason once the session can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**

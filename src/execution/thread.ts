@@ -40,7 +40,12 @@ export class ThreadSession implements Session {
   #die: (error: ServingError) => void = () => {}
   #nextId = 0
 
-  private constructor(worker: Worker, handshake: Handshake, permits: Permits) {
+  private constructor(
+    worker: Worker,
+    handshake: Handshake,
+    permits: Permits,
+    readonly width: number,
+  ) {
     this.#worker = worker
     this.#threadId = worker.threadId // the worker forgets it at its end
     this.#handshake = handshake
@@ -69,7 +74,7 @@ export class ThreadSession implements Session {
       name: 'mlserving',
     })
     guardExit(handshake)
-    const session = new ThreadSession(worker, handshake, permits)
+    const session = new ThreadSession(worker, handshake, permits, artifact.intraOpThreads)
     try {
       session.#signature = await new Promise<ModelSignature>((resolve, reject) => {
         session.#created = { resolve, reject }

@@ -1,13 +1,15 @@
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
-import { ownCopy } from '../tensor/batch.js'
+import { bytesOf, ownCopy } from '../tensor/batch.js'
 import { copyTensor } from '../tensor/copy.js'
+import { digest } from '../tensor/digest.js'
 import { ValueMismatch } from '../tensor/mismatch.js'
 import { describe, isTensorLike, type DType, type DTypes, type Feeds, type Tensor } from '../tensor/tensor.js'
 import { outcomeOf, type Outcome } from './classification.js'
+import type { Encoded, Kept, RequestCodec } from './loaded-model.js'
 import { MetadataCodec } from './metadata-codec.js'
 import type { Task } from './model-config.js'
-import { describeIssues, type StandardSchemaV1 } from './standard-schema.js'
+import { validated, type StandardSchemaV1 } from './standard-schema.js'
 
 export type Awaitable<T> = T | Promise<T>
 
@@ -36,8 +38,7 @@ export interface Codec<P, O, S> {
   readonly decode?: (outputs: Outputs<S>, context: DecodeContext<P>) => Awaitable<O>
 }
 
-/** An input on its way through the model. */
-export interface Encoded {
+interface EncodedFeeds extends Encoded {
   /** The input as the schema gave it back. */
   readonly input: unknown
   /** What encode returned, for decode; left untouched by the run. */
@@ -56,7 +57,7 @@ export interface CodecOptions {
 }
 
 /** The codec of one version: the user's own functions where given, else the artifact's metadata and the task. */
-export class VersionCodec {
+export class VersionCodec implements RequestCodec {
   /** Whether every input has a leading axis of variable length: the rows. */
   readonly batched: boolean
   readonly #label: string
@@ -97,22 +98,23 @@ export class VersionCodec {
    * @param signal handed to the user's encode
    * @throws ServingError INVALID_INPUT, INVALID_CODEC
    */
-  encode(value: unknown, signal?: AbortSignal): Awaitable<Encoded> {
+  encode(value: unknown, signal?: AbortSignal): Awaitable<EncodedFeeds> {
     const { input, encode } = this.#options
     if (input === undefined && encode === undefined) return this.#encodeByMetadata(value)
     return this.#encodeByUser(value, signal)
   }
 
-  #encodeByMetadata(input: unknown): Encoded {
+  #encodeByMetadata(input: unknown): EncodedFeeds {
     const feeds = this.#metadata.encode(input)
     // Without a decode of the user's nobody else sees the feeds, and they need no second copy.
     const source = this.#options.decode === undefined ? feeds : this.#copy(feeds)
     return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_INPUT') }
   }
 
-  async #encodeByUser(value: unknown, signal = new AbortController().signal): Promise<Encoded> {
+  async #encodeByUser(value: unknown, signal = new AbortController().signal): Promise<EncodedFeeds> {
     const { encode } = this.#options
-    const input = await this.#validate(value)
+    const { input: schema } = this.#options
+    const input = schema === undefined ? value : await validated(this.#label, schema, value)
     if (encode === undefined) return this.#encodeByMetadata(input)
     let source: Feeds
     try {
@@ -128,23 +130,28 @@ export class VersionCodec {
    * @param isShared whether others have the outputs as well: the user's decode is then given a copy
    * @throws ServingError INVALID_CODEC
    */
-  async decode(outputs: Feeds, { input, source, rows }: Encoded, isShared = false): Promise<Outcome> {
-    const { decode } = this.#options
-    if (decode === undefined) return this.#metadata.decode(outputs, rows)
-    const own = isShared ? ownCopy(outputs) : outputs
+  decode(outputs: Feeds, encoded: EncodedFeeds, isShared = false): Awaitable<Outcome> {
+    if (this.#options.decode === undefined) return this.#metadata.decode(outputs, encoded.rows)
+    return this.#decodeByUser(isShared ? ownCopy(outputs) : outputs, encoded)
+  }
+
+  async #decodeByUser(outputs: Feeds, { input, source }: EncodedFeeds): Promise<Outcome> {
     try {
-      return outcomeOf(await decode(own as never, { input: input as never, feeds: source }))
+      return outcomeOf(
+        await this.#options.decode?.(outputs as never, { input: input as never, feeds: source }),
+      )
     } catch (error) {
       throw asServingError(error, 'INVALID_CODEC', `${this.#label}: decode failed`)
     }
   }
 
-  async #validate(value: unknown): Promise<unknown> {
-    const schema = this.#options.input
-    if (schema === undefined) return value
-    const result = await schema['~standard'].validate(value)
-    if (result.issues === undefined) return result.value
-    throw new ServingError('INVALID_INPUT', `${this.#label}: ${describeIssues(result.issues)}`)
+  key({ feeds }: EncodedFeeds): string {
+    return digest(feeds)
+  }
+
+  /** A row may be a view of its batch, which whoever keeps it would keep alive as a whole. */
+  keep(outputs: Feeds): Kept {
+    return { value: ownCopy(outputs), bytes: bytesOf(outputs) }
   }
 
   /** Checks feeds that user code can reach and copies them: the session may detach its arrays, theirs stay theirs. */

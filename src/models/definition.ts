@@ -1,15 +1,17 @@
+import { ServingError } from '../errors.js'
 import { checkFields, func, provided, text, type Fields } from '../options.js'
 import { isDType } from '../tensor/tensor.js'
 import type { Awaitable, Codec, OutputSpec } from './codec.js'
-import { modelFields, type ModelOptions } from './model-config.js'
+import { customModelFields, modelFields, type CustomModelOptions, type ModelOptions } from './model-config.js'
+import type { VersionInfo } from './onnx-model.js'
+import type { ModelDefinition } from './served-model.js'
 import { isStandardSchema, type StandardSchemaV1 } from './standard-schema.js'
-import type { VersionInfo } from './version.js'
 
 declare const io: unique symbol
 
 /** A model's definition, whatever it takes and gives. */
 export interface AnyModel {
-  readonly kind: 'onnx'
+  readonly kind: 'onnx' | 'custom'
 }
 
 /** A model's definition, with the types of a caller's input and of the outcome. */
@@ -30,15 +32,42 @@ export interface OnnxOptions<P, O, S, I> extends ModelOptions, Codec<P, O, S> {
   readonly codec?: (version: VersionInfo) => Awaitable<Codec<P, O, S>>
 }
 
-/** `onnx()`'s model with its options: what `createServing` reads. */
-export interface OnnxDefinition extends AnyModel {
-  readonly options: OnnxOptions<never, unknown, OutputSpec, never>
+export interface CustomOptions<R, P, O, I> extends CustomModelOptions {
+  /**
+   * A folder of version folders, or one file, whose place `load` is told. Default: none, the model is one version of
+   * code alone.
+   */
+  readonly source?: string
+  /** Any Standard Schema (zod, valibot, arktype ...): what callers are held to at run time. */
+  readonly input?: StandardSchemaV1<I, P>
+  /** Makes what `run` works with, once for each version that is loaded. */
+  readonly load: (version: VersionInfo) => Awaitable<R>
+  /**
+   * Answers rows, each with an answer in its place; with `batching` several at once. An answer is a plain value, or
+   * what `classify()` or `scored()` make.
+   * @param context its `signal` aborts once nobody waits for an answer any more
+   */
+  readonly run: (resource: R, rows: P[], context: { readonly signal: AbortSignal }) => Awaitable<readonly O[]>
+  /** Gives the resource back, once the version is unloaded and its runs have ended. */
+  readonly dispose?: (resource: R) => Awaitable<void>
+  /** The key of a row in the `cache`. Default: the row itself, where it is plain data. */
+  readonly cacheKey?: (row: P) => string
 }
+
+/** A definition with what `createServing` reads of it. */
+interface Definition extends AnyModel {
+  readonly options: { readonly source?: string }
+}
+
+const input = provided<StandardSchemaV1<never, never>>(
+  'a Standard Schema, such as one of zod',
+  isStandardSchema,
+)
 
 const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> = {
   ...modelFields,
   source: text,
-  input: provided('a Standard Schema, such as one of zod', isStandardSchema),
+  input,
   outputs: provided(
     'an object of output names and dtypes',
     (value) => typeof value === 'object' && value !== null && Object.values(value).every(isDType),
@@ -56,15 +85,48 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
   options: OnnxOptions<P, O, S, I>,
 ): Model<I, O> {
   checkFields<object>(options, onnxFields, 'onnx()', 'INVALID_OPTIONS')
+  if ((options as Partial<typeof options>).source === undefined)
+    throw new ServingError(
+      'INVALID_OPTIONS',
+      'onnx(): source is missing; it must be a folder or an .onnx file.',
+    )
   return { kind: 'onnx', options } as unknown as Model<I, O>
 }
 
-export function isOnnxDefinition(value: unknown): value is OnnxDefinition {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'kind' in value &&
-    value.kind === 'onnx' &&
-    'options' in value
-  )
+const customFields: Fields<CustomOptions<never, never, unknown, never>> = {
+  ...customModelFields,
+  source: text,
+  input,
+  load: func(),
+  run: func(),
+  dispose: func(),
+  cacheKey: func(),
+}
+
+/**
+ * Defines a model of the user's own code for `createServing`: anything that answers rows, from a lookup to a call of
+ * another service. It is queued, cached, measured and versioned like every model; its code runs on the event loop,
+ * takes no permit, and may itself ask for predictions.
+ *
+ * Rows of plain data are copied when they are asked about, so that what the caller changes later changes nothing.
+ * @throws ServingError INVALID_OPTIONS
+ */
+export function custom<R, P, O, I = P>(options: CustomOptions<R, P, O, I>): Model<I, O> {
+  checkFields<object>(options, customFields, 'custom()', 'INVALID_OPTIONS')
+  for (const name of ['load', 'run'] as const) {
+    // Where types are not checked, it may be missing.
+    if ((options as Partial<typeof options>)[name] !== undefined) continue
+    throw new ServingError('INVALID_OPTIONS', `custom(): ${name} is missing; it must be a function.`)
+  }
+  return { kind: 'custom', options } as unknown as Model<I, O>
+}
+
+/** What a definition asks to be served; undefined for what neither {@link onnx} nor {@link custom} made. */
+export function definitionOf(value: unknown): ModelDefinition | undefined {
+  if (typeof value !== 'object' || value === null || !('kind' in value) || !('options' in value))
+    return undefined
+  const { kind, options } = value as { readonly kind: unknown } & Pick<Definition, 'options'>
+  if (kind !== 'onnx' && kind !== 'custom') return undefined
+  const { source, ...rest } = options
+  return { kind, source, options: rest } as ModelDefinition
 }

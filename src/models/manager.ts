@@ -10,16 +10,11 @@ import {
   quote,
   ServedModel,
   type LoadOptions,
+  type ModelDefinition,
   type RollbackResult,
 } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
-import type { Lease, VersionOptions } from './version.js'
-
-/** A model to serve, as `createServing` hands it over. */
-export interface ModelDefinition {
-  readonly source: string
-  readonly options: VersionOptions
-}
+import type { Lease } from './version.js'
 
 export interface ModelManagerOptions {
   /** Default: warnings and errors to the console. */
@@ -29,6 +24,8 @@ export interface ModelManagerOptions {
   /** Told of each run that succeeded, of one or more requests. */
   readonly onRun?: (model: string, version: string, rows: number, computeMs: number) => void
   readonly clock?: Clock
+  /** How long {@link ModelManager.close} waits for requests under way. Default: 30,000. */
+  readonly drainTimeoutMs?: number
 }
 
 /**
@@ -51,6 +48,7 @@ export class ModelManager<N extends string = string> {
       clock: systemClock,
       onLoaded: () => {},
       onRun: () => {},
+      drainTimeoutMs: 30_000,
       ...options,
     }
     this.#limits = new LimitsWatch(this.#host.clock)
@@ -70,18 +68,18 @@ export class ModelManager<N extends string = string> {
     if (repository !== undefined) {
       try {
         for (const [name, source] of await listModels(repository)) {
-          if (!all.has(name)) all.set(name, { source, options: {} })
+          if (!all.has(name)) all.set(name, { kind: 'onnx', source, options: {} })
         }
       } catch (error) {
         this.#startupError = asServingError(error)
         this.#host.logger.error({ err: error }, this.#startupError.message)
       }
     }
-    for (const [name, { source, options }] of all) void this.#add(name, source, options).begin()
+    for (const [name, definition] of all) void this.#add(name, definition).begin()
   }
 
-  #add(name: string, source: string, options: VersionOptions): ServedModel {
-    const model = new ServedModel(name, source, options, this.#host)
+  #add(name: string, definition: ModelDefinition): ServedModel {
+    const model = new ServedModel(name, definition, this.#host)
     this.#models.set(name, model)
     return model
   }
@@ -162,7 +160,7 @@ export class ModelManager<N extends string = string> {
     if (this.#closing !== undefined) throw closed()
     if (source === undefined || this.#models.has(name)) return this.#model(name)
     checkName('model', name)
-    return this.#add(name, source, {})
+    return this.#add(name, { kind: 'onnx', source, options: {} })
   }
 
   /**
@@ -173,10 +171,10 @@ export class ModelManager<N extends string = string> {
   async lease(model: string, version?: string, limits: WaitLimits = {}): Promise<Lease> {
     const lease = this.tryLease(model, version)
     if (lease !== undefined) return lease
-    await this.#within(limits, this.#starting)
+    await this.within(limits, this.#starting)
     const found = this.#model(model)
-    await this.#within(limits, found.firstLoad)
-    if (isLatest(version)) await this.#within(limits, found.wake() ?? Promise.resolve())
+    await this.within(limits, found.firstLoad)
+    if (isLatest(version)) await this.within(limits, found.wake() ?? Promise.resolve())
     const late = this.tryLease(model, version)
     if (late !== undefined) return late
     throw this.#notReady(found, version)
@@ -229,18 +227,34 @@ export class ModelManager<N extends string = string> {
     return this.#startupError === undefined ? problems : [this.#startupError.message, ...problems]
   }
 
-  /** Ends every change and request under way, then frees all versions. A second call joins the first. */
+  /**
+   * Refuses new requests, ends every change and request under way, then frees all versions. Requests that take longer
+   * than `drainTimeoutMs` are refused with CLOSED, unless the runtime is computing them. A second call joins the first.
+   */
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }
 
   async #close(): Promise<void> {
     await this.#starting
-    await Promise.all([...this.#models.values()].map((model) => model.close()))
+    const { clock, drainTimeoutMs } = this.#host
+    const models = [...this.#models.values()]
+    const timer = clock.setTimer(() => models.forEach((model) => model.cutOff()), drainTimeoutMs)
+    await Promise.all(models.map((model) => model.close()))
+    timer.clear()
   }
 
-  /** Waits for a promise as long as the limits allow. */
-  #within<T>(limits: WaitLimits, promise: Promise<T>): Promise<T> {
+  /** The model that answers where `model` can't. */
+  fallbackOf(model: string): string | undefined {
+    const fallback = this.#models.get(model)?.options.fallback
+    if (fallback === undefined || this.#models.has(fallback)) return fallback
+    this.#host.logger.warn({ model, fallback }, `${model} has a fallback that is no model: ${fallback}`)
+    return undefined
+  }
+
+  /** Waits for a promise as long as the limits allow. @throws ServingError ABORTED, TIMEOUT; what the promise does */
+  within<T>(limits: WaitLimits, promise: Promise<T>): Promise<T> {
+    if (limits.signal === undefined && limits.deadlineMs === undefined) return promise
     return new Promise<T>((resolve, reject) => {
       const met = this.#limits.expired(limits)
       if (met !== undefined) return reject(met)

@@ -23,12 +23,10 @@ export interface BatchingOptions {
   readonly maxDelayMs?: number
 }
 
-/** What a model is served with: the same in code and in `models/<name>/model.json`. */
-export interface ModelOptions {
+/** What every kind of model is served with. */
+export interface CommonOptions {
   /** For people; shown by `GET /models`. */
   readonly description?: string
-  /** How outputs become `prediction` and `confidence`. Default: the outputs themselves are the prediction. */
-  readonly task?: Task
   /** The version that serves at start. Default: the highest. */
   readonly current?: string
   /**
@@ -38,13 +36,6 @@ export interface ModelOptions {
   readonly lazy?: boolean
   /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
   readonly keepPrevious?: number
-  /**
-   * Where sessions run: in a `"thread"` of their own, or `"inline"` on the event loop, which only suits models of a
-   * few microseconds. Default: `"thread"`.
-   */
-  readonly placement?: 'thread' | 'inline'
-  /** Threads one run may use, clamped to the cores. Default: the cores of the process; 1 when inline. */
-  readonly intraOpThreads?: number
   /**
    * Joins requests to batches: the user's word that the model's rows do not affect each other. `true` takes the
    * defaults. Default: off.
@@ -59,6 +50,30 @@ export interface ModelOptions {
   readonly maxQueueRows?: number
   /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
   readonly maxQueueBytes?: number
+  /**
+   * The model that answers, with the same input, where this one can't: it has no version that serves, its queue is
+   * full, or its run failed. Default: none.
+   */
+  readonly fallback?: string
+}
+
+/** What an ONNX model is served with: the same in code and in `models/<name>/model.json`. */
+export interface ModelOptions extends CommonOptions {
+  /** How outputs become `prediction` and `confidence`. Default: the outputs themselves are the prediction. */
+  readonly task?: Task
+  /**
+   * Where sessions run: in a `"thread"` of their own, or `"inline"` on the event loop, which only suits models of a
+   * few microseconds. Default: `"thread"`.
+   */
+  readonly placement?: 'thread' | 'inline'
+  /** Threads one run may use, clamped to the cores. Default: the cores of the process; 1 when inline. */
+  readonly intraOpThreads?: number
+}
+
+/** What a custom model is served with. */
+export interface CustomModelOptions extends CommonOptions {
+  /** Calls of `run` that may be under way at once. Default: 8. */
+  readonly concurrency?: number
 }
 
 const taskFields: Fields<ClassificationTask> = {
@@ -80,18 +95,28 @@ const batchingFields: Fields<BatchingOptions> = {
   maxDelayMs: integer(0, 60_000),
 }
 
-export const modelFields: Fields<ModelOptions> = {
+const commonFields: Fields<CommonOptions> = {
   description: text,
-  task: fields(taskFields),
   current: text,
   lazy: flag,
   keepPrevious: integer(0, 16),
-  placement: oneOf('thread', 'inline'),
-  intraOpThreads: integer(1, 1024),
   batching: trueOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),
   maxQueueRows: integer(1),
   maxQueueBytes: integer(1),
+  fallback: text,
+}
+
+export const modelFields: Fields<ModelOptions> = {
+  ...commonFields,
+  task: fields(taskFields),
+  placement: oneOf('thread', 'inline'),
+  intraOpThreads: integer(1, 1024),
+}
+
+export const customModelFields: Fields<CustomModelOptions> = {
+  ...commonFields,
+  concurrency: integer(1, 10_000),
 }
 
 /** What `<version>/model.json` may override for its version. */

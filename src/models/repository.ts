@@ -2,12 +2,15 @@ import { readdir, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { messageOf, ServingError } from '../errors.js'
 
+/** What a source must hold to be a version: an `.onnx` file, or for the user's own code any folder. */
+export type SourceKind = 'onnx' | 'custom'
+
 /** A version as it lies on disk. */
 export interface VersionSource {
   readonly version: string
   /** Absolute folder of the version: its `model.json`, tokenizer and the like. */
   readonly dir: string
-  /** Absolute path of the `.onnx` file. */
+  /** Absolute path of the `.onnx` file; of a custom model, of its folder or its one file. */
   readonly file: string
 }
 
@@ -36,7 +39,7 @@ export async function listModels(repository: string): Promise<Map<string, string
  * The versions of one model's source: a folder of version folders, or one `.onnx` file, which is version `"1"`.
  * @throws ServingError INVALID_MODEL when there is nothing to load
  */
-export async function listVersions(source: string): Promise<VersionSource[]> {
+export async function listVersions(source: string, kind: SourceKind = 'onnx'): Promise<VersionSource[]> {
   const path = resolve(source)
   const found = await stat(path).catch((error: unknown) => {
     throw new ServingError('INVALID_MODEL', `${path} could not be read: ${messageOf(error)}`, {
@@ -49,13 +52,13 @@ export async function listVersions(source: string): Promise<VersionSource[]> {
   for (const version of await listFolders(path)) {
     if (version === 'latest') continue // the word for the version that serves
     const dir = join(path, version)
-    const file = await modelFile(dir)
+    const file = kind === 'onnx' ? await modelFile(dir) : dir
     if (file !== undefined) versions.push({ version, dir, file })
   }
   if (versions.length === 0) {
     throw new ServingError(
       'INVALID_MODEL',
-      `${path} holds no version; expected ${join(path, '<version>', 'model.onnx')}.`,
+      `${path} holds no version; expected ${join(path, '<version>', kind === 'onnx' ? 'model.onnx' : '')}.`,
     )
   }
   return versions

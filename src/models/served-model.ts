@@ -1,12 +1,20 @@
 import { join, resolve } from 'node:path'
-import type { Clock, Timer } from '../clock.js'
+import type { Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { Backoff } from './backoff.js'
+import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
+import type { LoadedModel } from './loaded-model.js'
 import { readModelConfig } from './model-config.js'
+import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { isFolder, listVersions, namePattern, type VersionSource } from './repository.js'
+import { Retry } from './retry.js'
 import { compareVersions } from './version-order.js'
-import { ModelVersion, type Lease, type VersionOptions } from './version.js'
+import { ModelVersion, type Lease } from './version.js'
+
+/** A model to serve, as `createServing` hands it over. */
+export type ModelDefinition =
+  | { readonly kind: 'onnx'; readonly source: string; readonly options: OnnxVersionOptions }
+  | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
 
 export interface LoadOptions {
   /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or its folder. */
@@ -47,17 +55,26 @@ export class ServedModel {
   #history: string[] = []
   #control: Promise<unknown> = Promise.resolve()
   #isClosed = false
-  readonly #backoff = new Backoff()
-  #retry: Timer | undefined
-  #retryAt = 0
+  readonly #retry: Retry
+  /** Of versions that are loaded without being current, and whose session ended by itself. */
+  readonly #revivals = new Map<ModelVersion, Retry>()
   #waking: Promise<void> | undefined
 
   constructor(
     readonly name: string,
-    readonly source: string,
-    public options: VersionOptions,
+    private definition: ModelDefinition,
     private readonly host: ModelHost,
-  ) {}
+  ) {
+    this.#retry = new Retry(host.clock, () => void this.#recover())
+  }
+
+  get source(): string | undefined {
+    return this.definition.source
+  }
+
+  get options(): ModelDefinition['options'] {
+    return this.definition.options
+  }
 
   get current(): ModelVersion | undefined {
     const name = this.#history.at(-1)
@@ -92,17 +109,28 @@ export class ServedModel {
   /** Reads what the source holds, and loads the version that is to serve unless the model is lazy. Never rejects. */
   begin(): Promise<void> {
     return (this.firstLoad = this.#change(async () => {
-      // What code says wins over what the folder says.
-      if (await isFolder(this.source)) {
-        this.options = { ...(await readModelConfig(join(this.source, 'model.json'))), ...this.options }
-      }
-      this.#register(await listVersions(this.source))
+      await this.#readConfig()
+      this.#register(await this.#list())
       if (!this.isLazy) await this.#loadFirst()
     }).catch((error: unknown) => this.#failed(error)))
   }
 
+  /** What code says wins over what the folder says. */
+  async #readConfig(): Promise<void> {
+    const { definition } = this
+    if (definition.kind !== 'onnx' || !(await isFolder(definition.source))) return
+    const config = await readModelConfig(join(definition.source, 'model.json'))
+    this.definition = { ...definition, options: { ...config, ...definition.options } }
+  }
+
+  /** A custom model without a source is one version, which the user's code makes of nothing. */
+  async #list(source = this.source): Promise<VersionSource[]> {
+    if (source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
+    return listVersions(source, this.definition.kind)
+  }
+
   async #loadFirst(): Promise<void> {
-    if (this.versions.size === 0) this.#register(await listVersions(this.source))
+    if (this.versions.size === 0) this.#register(await this.#list())
     const name = this.#history.at(-1) ?? this.options.current ?? this.versionNames()[0]
     if (name !== undefined) await this.#load(name, { activate: true })
   }
@@ -112,17 +140,16 @@ export class ServedModel {
     if (this.#isClosed) return
     const failure = asServingError(error)
     // Clients read this: a path inside the model is theirs to know, where the model lies on this machine is not.
-    const message = failure.message.replaceAll(resolve(this.source), this.name)
+    const message =
+      this.source === undefined
+        ? failure.message
+        : failure.message.replaceAll(resolve(this.source), this.name)
     this.failure = new ServingError(failure.code, message, { cause: failure })
     this.host.logger.error(
       { err: error, model: this.name },
       `model ${this.name} can't serve: ${failure.message}`,
     )
-    const delayMs = this.#backoff.failed()
-    this.#retryAt = this.host.clock.now() + delayMs
-    if (this.isLazy) return
-    this.#retry?.clear()
-    this.#retry = this.host.clock.setTimer(() => void this.#recover(), delayMs, { background: true })
+    this.#retry.failed(!this.isLazy)
   }
 
   /** Loads what should serve and does not. Never rejects. */
@@ -134,14 +161,14 @@ export class ServedModel {
   /** Loads the model for a request that needs it: a lazy one, or one whose last attempt failed some time ago. */
   wake(): Promise<void> | undefined {
     const isIdle = this.current === undefined || this.current.state === 'unloaded'
-    if (!isIdle || this.#isClosed || this.host.clock.now() < this.#retryAt) return undefined
+    if (!isIdle || this.#isClosed || this.#retry.waitMs > 0) return undefined
     if (this.failure === undefined && !this.isLazy) return undefined
     return (this.#waking ??= this.#recover().finally(() => (this.#waking = undefined)))
   }
 
   /** Milliseconds until the next attempt to load; 0 where none is waited for. */
   get retryInMs(): number {
-    return Math.max(0, this.#retryAt - this.host.clock.now())
+    return this.#retry.waitMs
   }
 
   /** A lease on the version asked for, or on the current one, where it is to be had at once. */
@@ -157,7 +184,7 @@ export class ServedModel {
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
     if (!this.versions.has(name)) {
       checkName('version', name)
-      const found = await listVersions(source ?? this.source)
+      const found = await this.#list(source)
       const [only] = found
       const isNamed = source !== undefined && found.length === 1 && only !== undefined
       this.#register(isNamed ? [{ ...only, version: name }] : found)
@@ -171,16 +198,27 @@ export class ServedModel {
   #register(sources: readonly VersionSource[]): void {
     for (const source of sources) {
       if (this.versions.has(source.version)) continue
-      const onRun = (rows: number, computeMs: number) =>
-        this.host.onRun(this.name, source.version, rows, computeMs)
-      this.versions.set(source.version, new ModelVersion(this.name, source, this.options, onRun))
+      this.versions.set(
+        source.version,
+        new ModelVersion(this.name, source, {
+          ...this.options,
+          open: (label, from) => this.#open(label, from),
+          onRun: (version, rows, computeMs) => this.host.onRun(this.name, version, rows, computeMs),
+        }),
+      )
     }
+  }
+
+  #open(label: string, source: VersionSource): Promise<LoadedModel> {
+    const { definition } = this
+    return definition.kind === 'onnx'
+      ? openOnnxModel(label, source, definition.options)
+      : openCustomModel(label, source, definition.options)
   }
 
   #activate(version: ModelVersion): void {
     this.failure = undefined
-    this.#retryAt = 0
-    this.#backoff.succeeded()
+    this.#retry.succeeded()
     if (version !== this.current) this.#history.push(version.name)
     this.#history = this.#history.slice(-historyLength)
     this.host.logger.info({ model: this.name, version: version.name }, `${version.label} serves`)
@@ -202,10 +240,25 @@ export class ServedModel {
     }
   }
 
-  /** The worker of a loaded version ended by itself: what served is loaded again, with a growing wait. */
+  /** The session of a loaded version ended by itself: it is loaded again, with a growing wait. */
   #died(version: ModelVersion, reason: ServingError): void {
-    if (version === this.current) this.#failed(reason)
-    else this.host.logger.error({ err: reason }, `${version.label} can no longer serve: ${reason.message}`)
+    if (version === this.current) return this.#failed(reason)
+    this.host.logger.error({ err: reason }, `${version.label} can no longer serve: ${reason.message}`)
+    let revival = this.#revivals.get(version)
+    if (revival === undefined) {
+      revival = new Retry(this.host.clock, () => void this.#revive(version))
+      this.#revivals.set(version, revival)
+    }
+    revival.failed(true)
+  }
+
+  /** Never rejects. */
+  async #revive(version: ModelVersion): Promise<void> {
+    await this.#change(async () => {
+      if (version.state === 'failed') await this.#load(version.name, {})
+    }).catch((error: unknown) => {
+      if (!this.#isClosed) this.#died(version, asServingError(error))
+    })
   }
 
   /** Makes the version that was current before current again. @throws ServingError CONFLICT */
@@ -245,11 +298,18 @@ export class ServedModel {
     })
   }
 
+  /** Frees every version once its leases have ended, or are cut off by {@link cutOff}. */
   close(): Promise<void> {
     this.#isClosed = true
-    this.#retry?.clear()
+    this.#retry.cancel()
+    for (const revival of this.#revivals.values()) revival.cancel()
     const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
     return this.#control.then(unload).then(() => {})
+  }
+
+  /** Ends the wait of {@link close} for leases. */
+  cutOff(): void {
+    for (const version of this.versions.values()) version.cutOff()
   }
 
   #change<T>(operation: () => Promise<T>): Promise<T> {

@@ -1,3 +1,5 @@
+import { ServingError } from '../errors.js'
+
 /**
  * The Standard Schema interface (standardschema.dev, version 1), which zod, valibot, arktype and others
  * implement: enough of it to validate an input and to infer its types.
@@ -27,7 +29,7 @@ export function isStandardSchema(value: unknown): value is StandardSchemaV1 {
 }
 
 /** `age: expected a number; name: required`, for a message. */
-export function describeIssues(issues: readonly SchemaIssue[]): string {
+function describeIssues(issues: readonly SchemaIssue[]): string {
   return issues
     .slice(0, 5)
     .map(({ message, path }) => {
@@ -35,4 +37,15 @@ export function describeIssues(issues: readonly SchemaIssue[]): string {
       return at ? `${at}: ${message}` : message
     })
     .join('; ')
+}
+
+/**
+ * A value as the schema gives it back.
+ * @param label `model@version`, for the message
+ * @throws ServingError INVALID_INPUT with the path of each thing that is wrong
+ */
+export async function validated(label: string, schema: StandardSchemaV1, value: unknown): Promise<unknown> {
+  const result = await schema['~standard'].validate(value)
+  if (result.issues === undefined) return result.value
+  throw new ServingError('INVALID_INPUT', `${label}: ${describeIssues(result.issues)}`)
 }

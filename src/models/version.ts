@@ -1,52 +1,55 @@
-import { join } from 'node:path'
-import { Batcher, type BatchAnswer } from '../batching/batcher.js'
-import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
-import { bytesOf } from '../tensor/batch.js'
-import { describe, type Feeds } from '../tensor/tensor.js'
-import { PredictionCache } from '../cache/prediction-cache.js'
+import { Batcher } from '../batching/batcher.js'
+import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
 import { asServingError, ServingError } from '../errors.js'
-import { openSession } from '../execution/open-session.js'
-import { coreCount } from '../execution/permits.js'
-import type { ModelSignature, Session } from '../execution/session.js'
-import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
-import { type ModelOptions, readVersionConfig } from './model-config.js'
+import { sharedDispatcher } from '../execution/dispatcher.js'
+import type { ModelSignature } from '../execution/session.js'
+import type { LoadedModel, RequestCodec } from './loaded-model.js'
+import type { BatchingOptions } from './model-config.js'
 import type { VersionSource } from './repository.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
 
-/** What a `codec` function is told of the version it is for. */
-export interface VersionInfo {
-  readonly version: string
-  /** The version's folder, absolute: its tokenizer, its class list. */
-  readonly dir: string
+/** An answer that the cache keeps: a result, and what it weighs. */
+export interface KeptAnswer {
+  readonly result: unknown
+  readonly bytes: number
+  readonly queueMs: number
+  readonly computeMs: number
+  readonly batchRows: number
 }
-
-/** Everything a model's versions are loaded and served with. */
-export interface VersionOptions extends ModelOptions, CodecOptions {
-  readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
-}
-
-const defaultBatchSize = 32
-
-type DrainEnd = 'drained' | 'cancelled'
 
 /** What serves while a version is loaded. */
 interface Loaded {
-  readonly session: Session
-  readonly codec: VersionCodec
-  readonly batcher: Batcher<Feeds, Feeds>
-  readonly cache: PredictionCache<BatchAnswer<Feeds>> | undefined
+  readonly model: LoadedModel
+  readonly batcher: Batcher<unknown, unknown>
+  readonly cache: PredictionCache<KeptAnswer> | undefined
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
 export interface Lease {
   readonly version: string
-  readonly codec: VersionCodec
-  readonly batcher: Batcher<Feeds, Feeds>
-  readonly cache: PredictionCache<BatchAnswer<Feeds>> | undefined
+  readonly codec: RequestCodec
+  readonly batcher: Batcher<unknown, unknown>
+  readonly cache: PredictionCache<KeptAnswer> | undefined
   /** Idempotent. */
   release(): void
 }
+
+/** How the versions of a model are opened, queued and kept. */
+export interface VersionHost {
+  /** Loads an artifact. @param label `model@version`, for messages */
+  open(label: string, source: VersionSource): Promise<LoadedModel>
+  readonly batching?: true | BatchingOptions | undefined
+  readonly cache?: true | CacheOptions | undefined
+  readonly maxQueueRows?: number | undefined
+  readonly maxQueueBytes?: number | undefined
+  /** Told of each run that succeeded. */
+  onRun?(version: string, rows: number, computeMs: number): void
+}
+
+type DrainEnd = 'drained' | 'cancelled' | 'cut off'
+
+const defaultBatchSize = 32
 
 /** One version of a model: its artifact, its state, and the leases on it. */
 export class ModelVersion {
@@ -65,8 +68,7 @@ export class ModelVersion {
   constructor(
     model: string,
     readonly source: VersionSource,
-    private readonly options: VersionOptions,
-    private readonly onRun: (rows: number, computeMs: number) => void = () => {},
+    private readonly host: VersionHost,
   ) {
     this.label = `${model}@${source.version}`
   }
@@ -97,12 +99,17 @@ export class ModelVersion {
     }
   }
 
+  /** Requests that hold the version. */
+  get leases(): number {
+    return this.#leases
+  }
+
   get loadTimeMs(): number | undefined {
     return this.#loadTimeMs
   }
 
   get signature(): ModelSignature | undefined {
-    return this.#loaded?.session.signature
+    return this.#loaded?.model.signature
   }
 
   /**
@@ -126,11 +133,12 @@ export class ModelVersion {
     this.#reason = undefined
     const started = performance.now()
     try {
-      const loaded = await this.#open()
+      const model = await this.host.open(this.label, this.source)
+      const loaded = { model, batcher: this.#batcher(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
-      void loaded.session.died.then((reason) => {
+      void model.died.then((reason) => {
         if (this.#fail(reason, loaded)) onDied(reason)
       })
     } catch (error) {
@@ -139,56 +147,22 @@ export class ModelVersion {
     }
   }
 
-  async #open(): Promise<Loaded> {
-    const { placement = 'thread', ...options } = this.options
-    const override = {
-      ...(await this.#versionCodec()),
-      ...(await readVersionConfig(join(this.source.dir, 'model.json'))),
-    }
-    const cores = coreCount()
-    const intraOpThreads = placement === 'inline' ? 1 : Math.min(options.intraOpThreads ?? cores, cores)
-    const session = await openSession(placement, { path: this.source.file, intraOpThreads })
-    try {
-      const codec = new VersionCodec(this.label, session.signature, { ...options, ...override })
-      return { session, codec, batcher: this.#batcher(session, codec), cache: this.#cache() }
-    } catch (error) {
-      await session.close()
-      throw error
-    }
-  }
-
-  #batcher(session: Session, { batched }: VersionCodec): Batcher<Feeds, Feeds> {
-    const { batching, maxQueueRows, maxQueueBytes } = this.options
-    if (batching !== undefined && !batched) {
-      const inputs = session.signature.inputs
-        .map((input) => `"${input.name}" (${describe(input)})`)
-        .join(', ')
-      throw new ServingError(
-        'INVALID_CODEC',
-        `${this.label}: batching needs a leading axis of variable length in every input; the model takes ${inputs}.`,
-      )
-    }
-    return new Batcher(executorOf(session, batching !== undefined), batched ? batchedFeeds : wholeFeeds, {
+  #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
+    const { batching, maxQueueRows, maxQueueBytes } = this.host
+    return new Batcher(executor, batchable, {
       ...(batching !== undefined && { maxBatchSize: defaultBatchSize }),
       ...(typeof batching === 'object' && batching),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
-      onRun: this.onRun,
+      onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),
+      turnstile: sharedDispatcher().turnstile(() => executor.width),
     })
   }
 
-  #cache(): PredictionCache<BatchAnswer<Feeds>> | undefined {
-    const { cache } = this.options
+  #cache(): PredictionCache<KeptAnswer> | undefined {
+    const { cache } = this.host
     if (cache === undefined) return undefined
-    return new PredictionCache({ ...(cache !== true && cache), sizeOf: ({ result }) => bytesOf(result) })
-  }
-
-  async #versionCodec(): Promise<CodecOptions> {
-    try {
-      return (await this.options.codec?.({ version: this.name, dir: this.source.dir })) ?? {}
-    } catch (error) {
-      throw asServingError(error, 'INVALID_CODEC', `${this.label}: codec failed`)
-    }
+    return new PredictionCache({ ...(cache !== true && cache), sizeOf: ({ bytes }) => bytes })
   }
 
   #fail(reason: ServingError, loaded: Loaded): boolean {
@@ -197,6 +171,7 @@ export class ModelVersion {
     this.#deaths++
     this.#reason = reason
     this.#state = 'failed'
+    loaded.batcher.close(reason)
     loaded.cache?.close()
     return true
   }
@@ -204,12 +179,12 @@ export class ModelVersion {
   /** Takes a lease, synchronously; undefined when the version can't serve now. */
   lease(): Lease | undefined {
     if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
-    const { codec, batcher, cache } = this.#loaded
+    const { model, batcher, cache } = this.#loaded
     let held = true
     this.#leases++
     return {
       version: this.name,
-      codec,
+      codec: model.codec,
       batcher,
       cache,
       release: () => {
@@ -233,18 +208,27 @@ export class ModelVersion {
     return (this.#unloading ??= this.#unload().finally(() => (this.#unloading = undefined)))
   }
 
+  /** Ends the wait of an unload for its leases: what waits for a run is answered with an error. */
+  cutOff(): void {
+    this.#settleDrain('cut off')
+  }
+
   async #unload(): Promise<void> {
     await this.#loading?.catch(() => {}) // its caller has the error
     const loaded = this.#loaded
-    if (loaded === undefined) return
+    if (loaded === undefined) {
+      if (this.#state === 'failed') this.#state = 'unloaded'
+      return
+    }
     this.#state = 'draining'
     if (this.#leases > 0) {
       const end = await new Promise<DrainEnd>((resolve) => (this.#endDrain = resolve))
       if (end === 'cancelled') return
+      if (end === 'cut off') loaded.batcher.close(new ServingError('CLOSED', 'the version was unloaded'))
     }
     this.#loaded = undefined
     loaded.cache?.close()
-    await loaded.session.close()
+    await loaded.model.close()
     this.#state = 'unloaded'
   }
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Batcher, type BatcherOptions, type Batchable, type Executor } from '../../src/batching/batcher.js'
+import { Batcher, type BatcherOptions } from '../../src/batching/batcher.js'
+import type { Batchable, Executor } from '../../src/batching/executor.js'
 import { ServingError } from '../../src/errors.js'
 import { ManualClock } from '../manual-clock.js'
 
@@ -18,6 +19,7 @@ const numbers: Batchable<number[], number[]> = {
 /** Ends a run when the test says so; a row that is `poison` fails its run. */
 class ManualExecutor implements Executor<number[], number[]> {
   readonly batches: number[][] = []
+  readonly width = 1
   readonly #running: (() => void)[] = []
 
   constructor(

@@ -24,7 +24,7 @@ function setUp(options: CacheOptions = {}) {
 function pending() {
   let settle: (answer: Answer | Error) => void = () => {}
   let signal: AbortSignal | undefined
-  const compute = (given: AbortSignal) => {
+  const compute = ({ signal: given }: { signal: AbortSignal }) => {
     signal = given
     return new Promise<Answer>((resolve, reject) => {
       settle = (answer) => (answer instanceof Error ? reject(answer) : resolve(answer))
@@ -168,10 +168,10 @@ it('whatever happens, an answer is one that was computed for its key, and each c
               signal: caller.controller.signal,
               ...(deadlineMs !== undefined && { deadlineMs: clock.now() + deadlineMs }),
             }
-            const compute = (signal: AbortSignal) => {
+            const compute = (limits: { signal: AbortSignal }) => {
               const flight = pending()
               flights.unshift({ key, flight })
-              return flight.compute(signal)
+              return flight.compute(limits)
             }
             const answer = cache.get(key, limits, compute).then(
               ({ value }) => expect(value.text).toBe(key),

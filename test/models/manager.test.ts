@@ -426,7 +426,7 @@ describe('close', () => {
     const run = lease.batcher.submit(feeds)
     const closed = manager.close()
     expect(() => manager.tryLease('m')).toThrow(expect.objectContaining({ code: 'CLOSED' }) as Error)
-    expect((await run).result.y?.data).toEqual(Float32Array.of(1, 2, 3, 4))
+    expect((await run).result).toMatchObject({ y: { data: Float32Array.of(1, 2, 3, 4) } })
     lease.release()
     await closed
     expect(manager.close()).toBe(manager.close())

@@ -1,0 +1,31 @@
+/** How inputs of one kind are joined to a batch, and results cut apart. Rows are counted along the batch axis. */
+export interface Batchable<I, R> {
+  rows(input: I): number
+  bytes(input: I): number
+  /** Inputs of different signatures never share a batch. */
+  signature(input: I): string
+  concat(inputs: readonly I[]): I
+  slice(input: I, from: number, to: number): I
+  sliceResult(result: R, from: number, to: number): R
+  concatResults(results: readonly R[]): R
+}
+
+export interface BatchResult<R> {
+  readonly result: R
+  readonly computeMs: number
+}
+
+export interface RunContext {
+  /** Aborts once no request of the batch waits for its answer any more. Made when it is first read. */
+  readonly signal: AbortSignal
+}
+
+/** What runs batches. */
+export interface Executor<I, R> {
+  /** How many batches may be handed over at once; those beyond the first wait where it runs. */
+  readonly slots: number
+  /** Permits that one run takes; 0 where it takes none, and so needs nobody's leave. */
+  readonly width: number
+  /** Takes ownership of the batch. */
+  run(batch: I, context: RunContext): Promise<BatchResult<R>>
+}

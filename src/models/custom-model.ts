@@ -1,0 +1,122 @@
+import { hash } from 'node:crypto'
+import type { Batchable } from '../batching/executor.js'
+import { asServingError, messageOf, ServingError } from '../errors.js'
+import { CustomSession, type CustomRun } from '../execution/custom.js'
+import { canonicalJson } from './canonical-json.js'
+import { outcomeOf, type Outcome } from './classification.js'
+import type { Awaitable } from './codec.js'
+import type { Encoded, Kept, LoadedModel, RequestCodec } from './loaded-model.js'
+import type { CustomModelOptions } from './model-config.js'
+import type { VersionInfo } from './onnx-model.js'
+import { plainCopy } from './plain-copy.js'
+import type { VersionSource } from './repository.js'
+import { validated, type StandardSchemaV1 } from './standard-schema.js'
+
+/** Everything a custom model's versions are loaded and served with. */
+export interface CustomVersionOptions extends CustomModelOptions {
+  readonly input?: StandardSchemaV1 | undefined
+  readonly cacheKey?: ((row: never) => string) | undefined
+  readonly load: (version: VersionInfo) => Awaitable<unknown>
+  readonly run: CustomRun
+  readonly dispose?: ((resource: never) => Awaitable<void>) | undefined
+}
+
+/** Rows of a custom model, and about how much they weigh. */
+interface Rows {
+  readonly rows: readonly unknown[]
+  readonly bytes: number
+}
+
+const customRows: Batchable<Rows, readonly unknown[]> = {
+  rows: ({ rows }) => rows.length,
+  bytes: ({ bytes }) => bytes,
+  signature: () => '',
+  concat: (inputs) => ({
+    rows: inputs.flatMap(({ rows }) => rows),
+    bytes: inputs.reduce((sum, { bytes }) => sum + bytes, 0),
+  }),
+  slice: ({ rows, bytes }, from, to) => ({
+    rows: rows.slice(from, to),
+    bytes: (bytes * (to - from)) / rows.length,
+  }),
+  sliceResult: (result, from, to) => result.slice(from, to),
+  concatResults: (results) => results.flat(),
+}
+
+/**
+ * Loads one version of a custom model.
+ * @throws ServingError INVALID_MODEL where the user's `load` fails, or what it throws
+ */
+export async function openCustomModel(
+  label: string,
+  { version, dir }: VersionSource,
+  options: CustomVersionOptions,
+): Promise<LoadedModel> {
+  let resource: unknown
+  try {
+    resource = await options.load({ version, dir })
+  } catch (error) {
+    throw asServingError(error, 'INVALID_MODEL', `${label}: load failed`)
+  }
+  const { run, dispose, concurrency } = options
+  const session = new CustomSession(resource, { run, dispose, concurrency })
+  return {
+    codec: new CustomCodec(label, options),
+    executor: { ...executor(session), width: 0 },
+    batchable: customRows,
+    died: new Promise(() => {}),
+    close: () => session.close(),
+  }
+}
+
+function executor(session: CustomSession) {
+  return {
+    slots: session.slots,
+    run: ({ rows }: Rows, context: { readonly signal: AbortSignal }) => session.run(rows, context),
+  }
+}
+
+class CustomCodec implements RequestCodec {
+  constructor(
+    private readonly label: string,
+    private readonly options: CustomVersionOptions,
+  ) {}
+
+  encode(value: unknown): Awaitable<Encoded & { readonly feeds: Rows }> {
+    const { input } = this.options
+    return input === undefined ? one(value) : validated(this.label, input, value).then(one)
+  }
+
+  decode(result: unknown, _encoded: Encoded, isShared: boolean): Outcome {
+    const [answer] = result as readonly unknown[]
+    return outcomeOf(isShared ? plainCopy(answer).copy : answer)
+  }
+
+  key({ feeds }: Encoded): string {
+    const [row] = (feeds as Rows).rows
+    const { cacheKey } = this.options
+    try {
+      const key = cacheKey === undefined ? canonicalJson(row) : cacheKey(row as never)
+      if (typeof key !== 'string') throw new TypeError(`cacheKey must give a string; got ${typeof key}`)
+      return hash('sha256', key, 'base64')
+    } catch (error) {
+      throw new ServingError(
+        'INVALID_CODEC',
+        `${this.label}: the input has no cache key: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      )
+    }
+  }
+
+  keep(result: unknown): Kept {
+    const { copy, bytes } = plainCopy(result)
+    return { value: copy, bytes }
+  }
+}
+
+function one(row: unknown): Encoded & { readonly feeds: Rows } {
+  const { copy, bytes } = plainCopy(row)
+  return { feeds: { rows: [copy], bytes } }
+}

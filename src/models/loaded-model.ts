@@ -1,0 +1,47 @@
+import type { Batchable, Executor } from '../batching/executor.js'
+import type { ServingError } from '../errors.js'
+import type { ModelSignature } from '../execution/session.js'
+import type { Outcome } from './classification.js'
+import type { Awaitable } from './codec.js'
+
+/** An input on its way through the model, in the form that the model runs. */
+export interface Encoded {
+  /** What the batcher takes and owns from then on. */
+  readonly feeds: unknown
+}
+
+/** A result that is kept: it shares nothing with what it was made from. */
+export interface Kept {
+  readonly value: unknown
+  readonly bytes: number
+}
+
+/** How a caller's input becomes what a model runs, and a result the caller's answer. */
+export interface RequestCodec {
+  /**
+   * What the caller changes after this has returned (or settled) changes nothing.
+   * @throws ServingError INVALID_INPUT, INVALID_CODEC
+   */
+  encode(value: unknown, signal?: AbortSignal): Awaitable<Encoded>
+  /**
+   * @param isShared whether others are given the same result
+   * @throws ServingError INVALID_CODEC
+   */
+  decode(result: unknown, encoded: Encoded, isShared: boolean): Awaitable<Outcome>
+  /** Equal for equal inputs, and for no others. @throws ServingError INVALID_CODEC where an input has no key */
+  key(encoded: Encoded): string
+  keep(result: unknown): Kept
+}
+
+/** What a version serves with once it is loaded: a session and its codec, or the user's own code. */
+export interface LoadedModel {
+  readonly codec: RequestCodec
+  readonly executor: Executor<unknown, unknown>
+  readonly batchable: Batchable<unknown, unknown>
+  /** Undefined for a model of code alone. */
+  readonly signature?: ModelSignature
+  /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
+  readonly died: Promise<ServingError>
+  /** Waits for what was handed over, then gives everything back. A second call joins the first. */
+  close(): Promise<void>
+}

@@ -1,0 +1,40 @@
+import type { Clock, Timer } from '../clock.js'
+import { Backoff } from './backoff.js'
+
+/** Tries something again after each failure, with a growing wait, until it succeeds or is given up. */
+export class Retry {
+  readonly #backoff = new Backoff()
+  readonly #clock: Clock
+  readonly #attempt: () => void
+  #timer: Timer | undefined
+  #at = 0
+
+  constructor(clock: Clock, attempt: () => void) {
+    this.#clock = clock
+    this.#attempt = attempt
+  }
+
+  /** Milliseconds until the next attempt may begin; 0 where none is waited for. */
+  get waitMs(): number {
+    return Math.max(0, this.#at - this.#clock.now())
+  }
+
+  /** @param byItself whether to attempt at the end of the wait, or leave that to who asks for `waitMs` */
+  failed(byItself: boolean): void {
+    const delayMs = this.#backoff.failed()
+    this.#at = this.#clock.now() + delayMs
+    this.#timer?.clear()
+    this.#timer = byItself ? this.#clock.setTimer(this.#attempt, delayMs, { background: true }) : undefined
+  }
+
+  succeeded(): void {
+    this.#backoff.succeeded()
+    this.cancel()
+  }
+
+  /** Makes no further attempt by itself. */
+  cancel(): void {
+    this.#timer?.clear()
+    this.#at = 0
+  }
+}
