@@ -7,11 +7,11 @@
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { build } from 'esbuild'
+import { importModels, median, writeModel } from './models.js'
 
 /** @typedef {{ eventLoopP99Ms: number, cpuMs: number }} ServerFigures */
 /** @typedef {{ requests: number, seconds: number, p50Ms: number, p99Ms: number, failed: number }} LoadFigures */
@@ -40,8 +40,9 @@ const folder = mkdtempSync(join(tmpdir(), 'mlserving-bench-'))
 /** @type {import('node:child_process').ChildProcess[]} */
 const children = []
 try {
-  await writeModel(join(folder, 'model.onnx'))
-  const benches = await Promise.all(Object.keys(servers).map(prepare))
+  const { convolution } = await importModels(folder)
+  const model = writeModel(folder, 'model.onnx', convolution({ layers }))
+  const benches = await Promise.all(Object.keys(servers).map((name) => prepare(name, model)))
   /** @type {Record<string, number>[][]} */
   const figures = benches.map(() => [])
   for (let round = 0; round < rounds; round++) {
@@ -54,29 +55,13 @@ try {
   rmSync(folder, { recursive: true })
 }
 
-/** @param {string} path */
-async function writeModel(path) {
-  // The models of the tests are written in TypeScript.
-  const outfile = join(folder, 'models.mjs')
-  const entry = new URL('../test/onnx/models.ts', import.meta.url).pathname
-  await build({
-    entryPoints: [entry],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    logLevel: 'error',
-  })
-  const { convolution } = await import(outfile)
-  writeFileSync(path, convolution({ layers }))
-}
-
 /**
  * Starts one server, its load and its probe, and warms it up.
  * @param {string} name
+ * @param {string} model
  */
-async function prepare(name) {
-  const server = start('server.js', [name, join(folder, 'model.onnx')])
+async function prepare(name, model) {
+  const server = start('server.js', [name, model])
   const { port } = await ask(server)
   const load = start('load.js', [`http://127.0.0.1:${port}/predict`, `${concurrency}`, `${seconds}`])
   const probe = start('probe.js', [`http://127.0.0.1:${port}/health`, `${seconds}`])
@@ -148,13 +133,4 @@ function print(figures) {
     })
     console.log(`| ${name} | ${cells.join(' | ')} |`)
   }
-}
-
-/** @param {number[]} numbers */
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1
-    ? (sorted[middle] ?? NaN)
-    : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2
 }

@@ -26,5 +26,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     // First the requests under way, then the models they need.
     server.close(() => void ml.close())
     server.closeIdleConnections()
+    // A client that sends half a request, or nothing at all, does not hold up the end.
+    setTimeout(() => server.closeAllConnections(), 5000).unref()
   })
 }

@@ -17,4 +17,10 @@ console.log(
   `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
 )
 
-for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => void fastify.close())
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  process.once(signal, () => {
+    void fastify.close()
+    // A client that sends half a request, or nothing at all, does not hold up the end.
+    setTimeout(() => fastify.server.closeAllConnections(), 5000).unref()
+  })
+}

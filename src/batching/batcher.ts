@@ -113,7 +113,7 @@ export class Batcher<I, R> implements BatchSource {
         input,
         rows,
         bytes: this.#batchable.bytes(input),
-        signature: this.#batchable.signature(input),
+        signature: this.#options.maxBatchSize === 1 ? '' : this.#batchable.signature(input),
         priority: urgency?.priority ?? options.priority ?? 1,
         sequence: this.#sequence++,
         submittedAt: this.#options.clock.now(),

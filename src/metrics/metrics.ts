@@ -1,6 +1,9 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { metricStatus, type ServingError } from '../errors.js'
+import { Gauge, Registry } from 'prom-client'
+import { metricStatus, ServingError } from '../errors.js'
+import { Count } from './count.js'
 import { watchEventLoop } from './event-loop.js'
+import { Histogram } from './histogram.js'
+import { LabelledMetric, type Labels } from './labelled-metric.js'
 import { watchStatus, type StatusSource } from './status.js'
 
 /** What the metrics are told of one request, when it is over. */
@@ -21,72 +24,116 @@ const latencyBuckets = [
 const batchBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
 
+/** What one version's requests and runs are counted in. */
+interface VersionSeries {
+  readonly labels: Labels
+  readonly latency: Histogram
+  readonly queueTime: Histogram
+  readonly computeTime: Histogram
+  readonly batchRows: Histogram
+  readonly confidence: Histogram
+  readonly success: Count
+}
+
 /** The serving's Prometheus metrics, in a registry of its own unless the host gives one. */
 export class Metrics {
   readonly registry: Registry
-  readonly #requests: Counter
-  readonly #latency: Histogram
+  readonly #requests: LabelledMetric<Count>
+  readonly #rejected: LabelledMetric<Count>
+  readonly #histograms: Readonly<
+    Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
+  >
   readonly #loadTime: Gauge
-  readonly #confidence: Histogram
-  readonly #queueTime: Histogram
-  readonly #computeTime: Histogram
-  readonly #batchRows: Histogram
+  /** By model, then version. */
+  readonly #series = new Map<string, Map<string, VersionSeries>>()
   readonly #ends: (() => void)[]
 
-  /** @param status what the versions are, read at each scrape */
+  /**
+   * @param status what the versions are, read at each scrape
+   * @throws ServingError INVALID_OPTIONS where the registry has metrics of its own by these names
+   */
   constructor(registry: Registry = new Registry(), status: StatusSource = () => []) {
     this.registry = registry
+    const counter = (name: string, help: string) =>
+      LabelledMetric.in(registry, { name, help, type: 'counter' }, () => new Count())
+    const histogram = (name: string, help: string, bounds: readonly number[]) =>
+      LabelledMetric.in(registry, { name, help, type: 'histogram' }, () => new Histogram(bounds))
+
+    this.#requests = counter('model_requests_total', 'Predictions asked for, by outcome.')
+    this.#rejected = counter(
+      'model_rejected_total',
+      'Predictions that were refused or given up before they cost a run, by reason.',
+    )
+    this.#histograms = {
+      latency: histogram(
+        'model_request_latency_seconds',
+        'Time from the arrival of a prediction to its answer.',
+        latencyBuckets,
+      ),
+      queueTime: histogram('model_queue_seconds', 'Time a request waited for its run.', latencyBuckets),
+      computeTime: histogram('model_compute_seconds', 'Time a run took in the runtime.', latencyBuckets),
+      batchRows: histogram('model_batch_rows', 'Rows of a run.', batchBuckets),
+      confidence: histogram(
+        'prediction_confidence',
+        'Confidence of predictions that have one.',
+        confidenceBuckets,
+      ),
+    }
+    this.#loadTime = loadTimeGauge(registry)
     this.#ends = [watchStatus(registry, status), watchEventLoop(registry)]
-    const registers = [registry]
-    const labelNames = ['model', 'model_version']
-    this.#requests = metric(registry, 'model_requests_total', (name) => {
-      const help = 'Predictions asked for, by outcome.'
-      return new Counter({ name, help, labelNames: [...labelNames, 'status'], registers })
-    })
-    this.#latency = metric(registry, 'model_request_latency_seconds', (name) => {
-      const help = 'Time from the arrival of a prediction to its answer.'
-      return new Histogram({ name, help, labelNames, buckets: latencyBuckets, registers })
-    })
-    this.#loadTime = metric(registry, 'model_load_time_seconds', (name) => {
-      const help = 'Time the last load of a version took.'
-      return new Gauge({ name, help, labelNames, registers })
-    })
-    this.#queueTime = metric(registry, 'model_queue_seconds', (name) => {
-      const help = 'Time a request waited for its run.'
-      return new Histogram({ name, help, labelNames, buckets: latencyBuckets, registers })
-    })
-    this.#computeTime = metric(registry, 'model_compute_seconds', (name) => {
-      const help = 'Time a run took in the runtime.'
-      return new Histogram({ name, help, labelNames, buckets: latencyBuckets, registers })
-    })
-    this.#batchRows = metric(registry, 'model_batch_rows', (name) => {
-      const help = 'Rows of a run.'
-      return new Histogram({ name, help, labelNames, buckets: batchBuckets, registers })
-    })
-    this.#confidence = metric(registry, 'prediction_confidence', (name) => {
-      const help = 'Confidence of predictions that have one.'
-      return new Histogram({ name, help, labelNames, buckets: confidenceBuckets, registers })
-    })
+  }
+
+  #seriesOf(model: string, version: string): VersionSeries {
+    let versions = this.#series.get(model)
+    if (versions === undefined) this.#series.set(model, (versions = new Map<string, VersionSeries>()))
+    let series = versions.get(version)
+    if (series === undefined) versions.set(version, (series = this.#begin(model, version)))
+    return series
+  }
+
+  #begin(model: string, version: string): VersionSeries {
+    const labels = { model, model_version: version }
+    const { latency, queueTime, computeTime, batchRows, confidence } = this.#histograms
+    return {
+      labels,
+      latency: latency.seriesOf(labels),
+      queueTime: queueTime.seriesOf(labels),
+      computeTime: computeTime.seriesOf(labels),
+      batchRows: batchRows.seriesOf(labels),
+      confidence: confidence.seriesOf(labels),
+      success: this.#requests.seriesOf({ ...labels, status: metricStatus() }),
+    }
   }
 
   /** Counts a request that was computed, rather than answered by the cache. */
   queued(model: string, version: string, queueMs: number): void {
-    this.#queueTime.observe({ model, model_version: version }, queueMs / 1000)
+    this.#seriesOf(model, version).queueTime.observe(queueMs / 1000)
   }
 
   /** Counts a run of one or more requests. */
   ran(model: string, version: string, rows: number, computeMs: number): void {
-    const labels = { model, model_version: version }
-    this.#computeTime.observe(labels, computeMs / 1000)
-    this.#batchRows.observe(labels, rows)
+    const { computeTime, batchRows } = this.#seriesOf(model, version)
+    computeTime.observe(computeMs / 1000)
+    batchRows.observe(rows)
   }
 
   request({ model = unknown, version = unknown, latencyMs, error, confidence }: RequestObservation): void {
-    this.#requests.inc({ model, model_version: version, status: metricStatus(error) })
-    this.#latency.observe({ model, model_version: version }, latencyMs / 1000)
-    for (const value of Array.isArray(confidence) ? (confidence as unknown[]) : [confidence]) {
-      if (typeof value === 'number') this.#confidence.observe({ model, model_version: version }, value)
+    const series = this.#seriesOf(model, version)
+    series.latency.observe(latencyMs / 1000)
+    if (error === undefined) series.success.add()
+    else this.#failed(series.labels, error)
+    if (typeof confidence === 'number') series.confidence.observe(confidence)
+    else if (Array.isArray(confidence)) {
+      for (const value of confidence as unknown[])
+        if (typeof value === 'number') series.confidence.observe(value)
     }
+  }
+
+  #failed(labels: Labels, error: ServingError): void {
+    const status = metricStatus(error)
+    this.#requests.seriesOf({ ...labels, status }).add()
+    if (!ServingError.is(error, 'QUEUE_FULL', 'TIMEOUT', 'ABORTED', 'MODEL_NOT_READY', 'CLOSED')) return
+    this.#rejected.seriesOf({ ...labels, reason: status }).add()
   }
 
   loaded(model: string, version: string, loadTimeMs: number): void {
@@ -104,7 +151,10 @@ export class Metrics {
   }
 }
 
-/** A second serving on the same registry counts in the same metrics, rather than failing on their names. */
-function metric<M>(registry: Registry, name: string, create: (name: string) => M): M {
-  return (registry.getSingleMetric(name) as M | undefined) ?? create(name)
+/** A second serving on the same registry sets the same gauge, rather than failing on its name. */
+function loadTimeGauge(registry: Registry): Gauge {
+  const name = 'model_load_time_seconds'
+  const found = registry.getSingleMetric(name) as Gauge | undefined
+  const help = 'Time the last load of a version took.'
+  return found ?? new Gauge({ name, help, labelNames: ['model', 'model_version'], registers: [registry] })
 }

@@ -31,8 +31,17 @@ export interface ClassifyOptions {
   readonly activation?: Activation
 }
 
-/** Gives a prediction its confidence, from 0 to 1, in a model's `decode`. */
+/**
+ * Gives a prediction its confidence, from 0 to 1, in a model's `decode`.
+ * @throws ServingError INVALID_CODEC for a confidence that is no finite number
+ */
 export function scored<const P>(prediction: P, confidence: number): Scored<P> {
+  if (!Number.isFinite(confidence)) {
+    throw new ServingError(
+      'INVALID_CODEC',
+      `scored: the confidence must be a finite number; got ${confidence}.`,
+    )
+  }
   return { [scoredKey]: prediction, prediction, confidence }
 }
 
@@ -41,7 +50,7 @@ export function scored<const P>(prediction: P, confidence: number): Scored<P> {
  *
  * @param scores `[classes]` or `[1, classes]`; with `'sigmoid'` and two classes also one score, of the second class
  * @param classes names in the order of the scores
- * @throws ServingError INVALID_CODEC when the scores do not fit the classes
+ * @throws ServingError INVALID_CODEC when the scores do not fit the classes; INFERENCE_FAILED for scores of NaN
  */
 export function classify<const C extends readonly string[]>(
   scores: Tensor | undefined,
@@ -55,6 +64,12 @@ export function classify<const C extends readonly string[]>(
     throw new ServingError(
       'INVALID_CODEC',
       `classify: ${classes.length} classes need one row of as many scores; got ${describe(scores)}.`,
+    )
+  }
+  if (values.some(Number.isNaN)) {
+    throw new ServingError(
+      'INFERENCE_FAILED',
+      'classify: the model gave scores that are NaN: no class is the most probable.',
     )
   }
   const table: Record<string, number> = Object.create(null) as Record<string, number>

@@ -78,7 +78,30 @@ export class VersionCodec implements RequestCodec {
     const outputs = options.outputs && Object.keys(options.outputs)
     this.#metadata = new MetadataCodec(label, signature, this.batched, options.task, outputs)
     for (const [name, dtype] of Object.entries(options.outputs ?? {})) this.#checkOutput(name, dtype)
-    if (options.task !== undefined) this.#checkOutput(options.task.output)
+    if (options.task !== undefined) {
+      this.#checkOutput(options.task.output)
+      this.#checkTask(options.task)
+    }
+    const hostile = [...inputs, ...signature.outputs].some(({ name }) => name === '__proto__')
+    if (hostile)
+      throw new ServingError('INVALID_CODEC', `${label}: "__proto__" can't name an input or output.`)
+  }
+
+  /** Whether the scores of an output can be those of the task's classes, as far as its metadata tells. */
+  #checkTask({ output, classes = this.#signature.classes[output] }: Task): void {
+    const info = this.#signature.outputs.find(({ name }) => name === output)
+    const scores = info?.shape.at(-1)
+    const isNumeric = info?.dtype !== 'string' && info?.dtype !== 'bool'
+    const count = classes?.length
+    const isOneOfTwo = scores === 1 && count === 2
+    if (isNumeric && (count === undefined || typeof scores !== 'number' || scores === count || isOneOfTwo))
+      return
+    const got = info === undefined ? 'nothing' : describe(info)
+    const expected = count === undefined ? 'scores' : `a score for each of ${count} classes`
+    throw new ServingError(
+      'INVALID_CODEC',
+      `${this.#label}: the task needs ${expected} in output "${output}", which is ${got}.`,
+    )
   }
 
   #checkOutput(name: string, dtype?: DType): void {
@@ -173,13 +196,18 @@ export class VersionCodec implements RequestCodec {
 
   #rows(feeds: Feeds, code: 'INVALID_INPUT' | 'INVALID_CODEC'): number {
     if (!this.batched) return 1
-    const counts = Object.entries(feeds).map(([name, { shape }]) => ({ name, rows: shape[0] ?? 0 }))
-    const rows = counts[0]?.rows ?? 0
-    if (counts.some((input) => input.rows !== rows)) {
-      const each = counts.map((input) => `"${input.name}" has ${input.rows}`).join(', ')
-      throw new ServingError(code, `${this.#label}: all inputs must have as many rows; ${each}.`)
+    let rows: number | undefined
+    for (const name in feeds) {
+      const own = feeds[name]?.shape[0] ?? 0
+      if (rows !== undefined && rows !== own) throw this.#uneven(feeds, code)
+      rows = own
     }
-    if (rows > 0) return rows
+    if (rows !== undefined && rows > 0) return rows
     throw new ServingError(code, `${this.#label}: an empty batch has no answer; send at least one row.`)
+  }
+
+  #uneven(feeds: Feeds, code: 'INVALID_INPUT' | 'INVALID_CODEC'): ServingError {
+    const each = Object.entries(feeds).map(([name, { shape }]) => `"${name}" has ${shape[0] ?? 0}`)
+    return new ServingError(code, `${this.#label}: all inputs must have as many rows; ${each.join(', ')}.`)
   }
 }

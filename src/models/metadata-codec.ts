@@ -1,7 +1,7 @@
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
 import { isPlainObject, nearest, show } from '../options.js'
-import { toTensor } from '../tensor/from-value.js'
+import { TensorReader } from '../tensor/from-value.js'
 import { ValueMismatch } from '../tensor/mismatch.js'
 import { describe, type Feeds, type Tensor } from '../tensor/tensor.js'
 import { rowOf, toValue } from '../tensor/to-value.js'
@@ -10,6 +10,8 @@ import type { Task } from './model-config.js'
 
 /** The codec that needs no code: inputs by the artifact's metadata, outputs by the model's task. */
 export class MetadataCodec {
+  readonly #readers: readonly TensorReader[]
+
   /**
    * @param label `model@version`, for messages
    * @param batched whether the model has a batch axis: a value without it is then one row
@@ -21,7 +23,9 @@ export class MetadataCodec {
     private readonly batched: boolean,
     private readonly task: Task | undefined,
     private readonly outputs: readonly string[] | undefined,
-  ) {}
+  ) {
+    this.#readers = signature.inputs.map((info) => new TensorReader(info, batched))
+  }
 
   /**
    * Makes feeds of an object with a value for each input. They share no memory with the value.
@@ -34,12 +38,13 @@ export class MetadataCodec {
       throw this.#invalid(`the input must be an object with ${names}; got ${show(value)}.`)
     }
     const feeds = Object.create(null) as Record<string, Tensor>
-    for (const info of inputs) {
+    for (const reader of this.#readers) {
+      const { info } = reader
       const given = Object.hasOwn(value, info.name) ? value[info.name] : undefined
       if (given === undefined)
         throw this.#invalid(`input "${info.name}" is missing; it expects ${describe(info)}.`)
       try {
-        feeds[info.name] = toTensor(given, info, this.batched)
+        feeds[info.name] = reader.read(given)
       } catch (error) {
         if (error instanceof ValueMismatch) throw this.#invalid(error.message)
         throw error

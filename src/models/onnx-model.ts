@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
 import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
@@ -32,7 +31,7 @@ export async function openOnnxModel(
 ): Promise<LoadedModel> {
   const override = {
     ...(await codecOf(label, source, options)),
-    ...(await readVersionConfig(join(source.dir, 'model.json'))),
+    ...(source.config !== undefined && (await readVersionConfig(source.config))),
   }
   const cores = coreCount()
   const { placement = 'thread' } = options

@@ -12,6 +12,8 @@ export interface VersionSource {
   readonly dir: string
   /** Absolute path of the `.onnx` file; of a custom model, of its folder or its one file. */
   readonly file: string
+  /** Absolute path of the version's own `model.json`, which need not be there. */
+  readonly config?: string
 }
 
 /** A name that is safe in paths, URLs and metric labels. */
@@ -53,7 +55,7 @@ export async function listVersions(source: string, kind: SourceKind = 'onnx'): P
     if (version === 'latest') continue // the word for the version that serves
     const dir = join(path, version)
     const file = kind === 'onnx' ? await modelFile(dir) : dir
-    if (file !== undefined) versions.push({ version, dir, file })
+    if (file !== undefined) versions.push({ version, dir, file, config: join(dir, 'model.json') })
   }
   if (versions.length === 0) {
     throw new ServingError(
@@ -62,6 +64,38 @@ export async function listVersions(source: string, kind: SourceKind = 'onnx'): P
     )
   }
   return versions
+}
+
+/**
+ * The version that a path is: an `.onnx` file, or a folder with one; for a custom model any file or folder.
+ * @throws ServingError INVALID_MODEL
+ */
+export async function versionAt(source: string, version: string, kind: SourceKind): Promise<VersionSource> {
+  const path = resolve(source)
+  if (!(await isFolder(path))) {
+    const [only] = await listVersions(path, kind)
+    if (only !== undefined) return { ...only, version }
+  }
+  const file = kind === 'onnx' ? await modelFile(path) : path
+  if (file !== undefined) return { version, dir: path, file, config: join(path, 'model.json') }
+  throw new ServingError(
+    'INVALID_MODEL',
+    `${path} holds no .onnx file; expected ${join(path, 'model.onnx')}.`,
+  )
+}
+
+/**
+ * An error as clients may read it: a path inside the model is theirs to know, where the model lies on this machine
+ * is not. Logs have the cause.
+ */
+export function forClients(error: ServingError, source: string | undefined, name: string): ServingError {
+  if (source === undefined) return error
+  const path = resolve(source)
+  if (!error.message.includes(path)) return error
+  return new ServingError(error.code, error.message.replaceAll(path, name), {
+    cause: error,
+    headers: error.headers,
+  })
 }
 
 async function listFolders(path: string): Promise<string[]> {

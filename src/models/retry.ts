@@ -1,6 +1,9 @@
 import type { Clock, Timer } from '../clock.js'
 import { Backoff } from './backoff.js'
 
+/** A success of this age ends a series of failures: one that fails again soon after each success waits longer. */
+const settledAfterMs = 60_000
+
 /** Tries something again after each failure, with a growing wait, until it succeeds or is given up. */
 export class Retry {
   readonly #backoff = new Backoff()
@@ -8,6 +11,7 @@ export class Retry {
   readonly #attempt: () => void
   #timer: Timer | undefined
   #at = 0
+  #succeededAt: number | undefined
 
   constructor(clock: Clock, attempt: () => void) {
     this.#clock = clock
@@ -21,6 +25,10 @@ export class Retry {
 
   /** @param byItself whether to attempt at the end of the wait, or leave that to who asks for `waitMs` */
   failed(byItself: boolean): void {
+    if (this.#succeededAt !== undefined && this.#clock.now() - this.#succeededAt >= settledAfterMs) {
+      this.#backoff.succeeded()
+    }
+    this.#succeededAt = undefined
     const delayMs = this.#backoff.failed()
     this.#at = this.#clock.now() + delayMs
     this.#timer?.clear()
@@ -28,7 +36,7 @@ export class Retry {
   }
 
   succeeded(): void {
-    this.#backoff.succeeded()
+    this.#succeededAt = this.#clock.now()
     this.cancel()
   }
 

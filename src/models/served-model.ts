@@ -6,7 +6,7 @@ import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
 import type { LoadedModel } from './loaded-model.js'
 import { readModelConfig } from './model-config.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
-import { isFolder, listVersions, namePattern, type VersionSource } from './repository.js'
+import { isFolder, listVersions, namePattern, versionAt, type VersionSource } from './repository.js'
 import { Retry } from './retry.js'
 import { compareVersions } from './version-order.js'
 import { ModelVersion, type Lease } from './version.js'
@@ -17,7 +17,7 @@ export type ModelDefinition =
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
 
 export interface LoadOptions {
-  /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or its folder. */
+  /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one. */
   readonly source?: string
   /** Makes the version current once it is loaded. Default: only where the model has no current version. */
   readonly activate?: boolean
@@ -55,6 +55,7 @@ export class ServedModel {
   #history: string[] = []
   #control: Promise<unknown> = Promise.resolve()
   #isClosed = false
+  #isConfigured = false
   readonly #retry: Retry
   /** Of versions that are loaded without being current, and whose session ended by itself. */
   readonly #revivals = new Map<ModelVersion, Retry>()
@@ -109,27 +110,30 @@ export class ServedModel {
   /** Reads what the source holds, and loads the version that is to serve unless the model is lazy. Never rejects. */
   begin(): Promise<void> {
     return (this.firstLoad = this.#change(async () => {
-      await this.#readConfig()
+      await this.#configure()
       this.#register(await this.#list())
       if (!this.isLazy) await this.#loadFirst()
     }).catch((error: unknown) => this.#failed(error)))
   }
 
-  /** What code says wins over what the folder says. */
-  async #readConfig(): Promise<void> {
+  /** Reads what the folder says, until it could be read once; what code says wins over it. */
+  async #configure(): Promise<void> {
     const { definition } = this
-    if (definition.kind !== 'onnx' || !(await isFolder(definition.source))) return
+    if (this.#isConfigured || definition.kind !== 'onnx' || !(await isFolder(definition.source))) return
     const config = await readModelConfig(join(definition.source, 'model.json'))
     this.definition = { ...definition, options: { ...config, ...definition.options } }
+    this.#isConfigured = true
   }
 
   /** A custom model without a source is one version, which the user's code makes of nothing. */
-  async #list(source = this.source): Promise<VersionSource[]> {
+  async #list(): Promise<VersionSource[]> {
+    const { source } = this
     if (source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
     return listVersions(source, this.definition.kind)
   }
 
   async #loadFirst(): Promise<void> {
+    await this.#configure()
     if (this.versions.size === 0) this.#register(await this.#list())
     const name = this.#history.at(-1) ?? this.options.current ?? this.versionNames()[0]
     if (name !== undefined) await this.#load(name, { activate: true })
@@ -182,12 +186,11 @@ export class ServedModel {
   }
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
+    await this.#configure()
     if (!this.versions.has(name)) {
       checkName('version', name)
-      const found = await this.#list(source)
-      const [only] = found
-      const isNamed = source !== undefined && found.length === 1 && only !== undefined
-      this.#register(isNamed ? [{ ...only, version: name }] : found)
+      const given = source === undefined ? undefined : await versionAt(source, name, this.definition.kind)
+      this.#register(given === undefined ? await this.#list() : [given])
     }
     const version = this.version(name)
     const loaded = await version.load((reason) => this.#died(version, reason))
@@ -256,6 +259,7 @@ export class ServedModel {
   async #revive(version: ModelVersion): Promise<void> {
     await this.#change(async () => {
       if (version.state === 'failed') await this.#load(version.name, {})
+      this.#revivals.get(version)?.succeeded()
     }).catch((error: unknown) => {
       if (!this.#isClosed) this.#died(version, asServingError(error))
     })

@@ -5,7 +5,7 @@ import { sharedDispatcher } from '../execution/dispatcher.js'
 import type { ModelSignature } from '../execution/session.js'
 import type { LoadedModel, RequestCodec } from './loaded-model.js'
 import type { BatchingOptions } from './model-config.js'
-import type { VersionSource } from './repository.js'
+import { forClients, type VersionSource } from './repository.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
 
@@ -143,7 +143,9 @@ export class ModelVersion {
       })
     } catch (error) {
       this.#state = 'failed'
-      throw (this.#reason = asServingError(error))
+      const reason = asServingError(error)
+      this.#reason = forClients(reason, this.source.file, this.label)
+      throw reason
     }
   }
 

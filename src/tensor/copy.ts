@@ -3,6 +3,7 @@ import { mismatch, showLeaf } from './mismatch.js'
 import {
   describeShape,
   elementCount,
+  isDType,
   typedArrays,
   type DType,
   type Tensor,
@@ -21,9 +22,10 @@ interface Untrusted {
  * @throws ValueMismatch
  */
 export function copyTensor({ dtype, shape, data }: Untrusted, info: TensorInfo): Tensor {
-  if (dtype !== info.dtype) throw mismatch(info, `got a tensor of ${String(dtype)}.`)
+  if (dtype !== info.dtype)
+    throw mismatch(info, `got a tensor of ${isDType(dtype) ? dtype : showLeaf(dtype)}.`)
   if (!isShape(shape) || !fits(shape, info.shape)) {
-    throw mismatch(info, `got a tensor of shape ${describeShape(shape.map(String))}.`)
+    throw mismatch(info, `got a tensor of shape ${describeShape(shape.slice(0, 8).map(showLeaf))}.`)
   }
   const copied = info.dtype === 'string' ? copyStrings(data, info) : copyNumbers(data, info, info.dtype)
   const expected = elementCount(shape)

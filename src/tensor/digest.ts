@@ -30,8 +30,8 @@ export function digest(feeds: Feeds): string {
   for (const name of names) {
     const tensor = feeds[name]
     if (tensor === undefined) continue
-    writeText(name)
-    writeText(`${tensor.dtype}:${tensor.shape.join('x')}`)
+    // No dtype has a colon, and no shape: they can't be taken for a part of the name.
+    writeText(`${tensor.dtype}:${tensor.shape.join('x')}:${name}`)
     if (tensor.dtype === 'string') {
       for (const text of tensor.data) writeText(text)
     } else {

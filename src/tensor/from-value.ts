@@ -6,28 +6,68 @@ import {
   elementCount,
   isTensorLike,
   typedArrays,
+  type DType,
   type Tensor,
   type TensorInfo,
 } from './tensor.js'
 
 /**
- * Makes a tensor of a plain value: a scalar, an array (nested or flat), a typed array, or a {@link Tensor}.
- * The result never shares memory with the value.
+ * Makes tensors for one input of plain values: a scalar, an array (nested or flat), a typed array, or a
+ * {@link Tensor}. What it makes never shares memory with the value.
  *
  * With a batch axis, a value without it is one row; a value of the input's full rank is a batch of rows.
- * @throws ValueMismatch
  */
-export function toTensor(value: unknown, info: TensorInfo, batched: boolean): Tensor {
-  if (isTensorLike(value)) return copyTensor(value, info)
-  const given = measure(value, info.shape.length)
-  const shape = given && fitShape(given, info.shape, batched)
-  if (given === undefined || shape === undefined) {
-    const received =
-      given === undefined ? `more than ${info.shape.length} nested lists` : describeGiven(given, value)
-    throw mismatch(info, `got ${received}. ${whatToSend(info, batched)}`)
+export class TensorReader {
+  /** The shape beyond the batch axis, where there is one. */
+  readonly #row: TensorInfo['shape'] | undefined
+  /** Elements of a row, and of the whole, where no dimension varies. */
+  readonly #rowCount: number | undefined
+  readonly #wholeCount: number | undefined
+
+  constructor(
+    readonly info: TensorInfo,
+    private readonly batched: boolean,
+  ) {
+    const hasBatchAxis = batched || info.shape[0] === 1
+    this.#row = hasBatchAxis ? info.shape.slice(1) : undefined
+    this.#rowCount = this.#row && isFixed(this.#row) ? elementCount(this.#row) : undefined
+    this.#wholeCount = isFixed(info.shape) ? elementCount(info.shape) : undefined
   }
-  checkRectangular(value, given, info)
-  return { dtype: info.dtype, shape, data: collect(value, given, info) } as Tensor
+
+  /** @throws ValueMismatch */
+  read(value: unknown): Tensor {
+    const { info, batched } = this
+    if (isTensorLike(value)) return copyTensor(value, info)
+    const given = measure(value, info.shape.length)
+    const shape = given && this.#fitShape(given)
+    if (given === undefined || shape === undefined) {
+      const received =
+        given === undefined ? `more than ${info.shape.length} nested lists` : describeGiven(given, value)
+      throw mismatch(info, `got ${received}. ${whatToSend(info, batched)}`)
+    }
+    const data = copyTyped(value, info) ?? collect(value, given, info)
+    return { dtype: info.dtype, shape, data } as Tensor
+  }
+
+  /** The tensor shape that a value of the shape `given` stands for, if any. */
+  #fitShape(given: number[]): number[] | undefined {
+    const { shape } = this.info
+    const isFlat = given.length <= 1
+    if (this.#row !== undefined) {
+      if (fits(given, this.#row)) return [1, ...given]
+      if (isFlat && this.#rowCount !== undefined && elementCount(given) === this.#rowCount)
+        return [1, ...(this.#row as number[])]
+    }
+    if (fits(given, shape)) return given
+    if (isFlat && this.#wholeCount !== undefined && elementCount(given) === this.#wholeCount)
+      return [...(shape as number[])]
+    return undefined
+  }
+}
+
+/** A tensor of one value. @throws ValueMismatch */
+export function toTensor(value: unknown, info: TensorInfo, batched: boolean): Tensor {
+  return new TensorReader(info, batched).read(value)
 }
 
 /** The lengths of nested lists, read along the first of each; undefined where there are more than `maxRank`. */
@@ -41,68 +81,81 @@ function measure(value: unknown, maxRank: number): number[] | undefined {
   return shape
 }
 
-/** The tensor shape that a value of the shape `given` stands for, if any. */
-function fitShape(given: number[], expected: TensorInfo['shape'], batched: boolean): number[] | undefined {
-  const hasBatchAxis = batched || expected[0] === 1
-  if (hasBatchAxis) {
-    const row = expected.slice(1)
-    if (fits(given, row)) return [1, ...given]
-    if (isFixed(row) && given.length <= 1 && elementCount(given) === elementCount(row)) return [1, ...row]
-  }
-  if (fits(given, expected)) return given
-  if (isFixed(expected) && given.length <= 1 && elementCount(given) === elementCount(expected))
-    return [...expected]
-  return undefined
-}
-
 function isFixed(shape: TensorInfo['shape']): shape is number[] {
   return shape.every((dimension) => typeof dimension === 'number')
 }
 
-/**
- * Checks that all lists of a level are as long as the first, before anything is allocated for them: a ragged
- * value of a few bytes could else claim gigabytes. Recursion is bounded by the rank of `given`.
- */
-function checkRectangular(
-  node: unknown,
-  given: readonly number[],
-  info: TensorInfo,
-  path: number[] = [],
-): void {
-  const length = given[path.length]
-  if (length === undefined) return
-  if (!isList(node) || node.length !== length) {
-    const got = isList(node) ? `${node.length}` : showLeaf(node)
-    throw mismatch(info, `${at('list', path)} must have ${length} entries like its neighbours; got ${got}.`)
-  }
-  if (path.length === given.length - 1) return
-  for (let i = 0; i < length; i++) checkRectangular(node[i], given, info, [...path, i])
+/** A typed array of the input's own dtype, copied whole; undefined for what must be read element by element. */
+function copyTyped(value: unknown, { dtype }: TensorInfo): Tensor['data'] | undefined {
+  // Bytes are no booleans, and no patterns of float16: those are read, and refused, one by one.
+  if (dtype === 'string' || dtype === 'float16' || dtype === 'bool' || !ArrayBuffer.isView(value))
+    return undefined
+  // By name, not by instanceof: an array of another realm is as good.
+  if (Object.prototype.toString.call(value) !== `[object ${typedArrays[dtype].name}]`) return undefined
+  const copy = new typedArrays[dtype](value as never) as Exclude<Tensor['data'], string[]>
+  return isValid(copy, dtype) ? copy : undefined
 }
 
-/** The elements of a rectangular value in row-major order, each checked. */
+/** Whether every element is one that JSON could have brought; if not, which it was is said by {@link collect}. */
+function isValid(data: Exclude<Tensor['data'], string[]>, dtype: DType): boolean {
+  const numbers = data as Float32Array
+  if (dtype !== 'float32' && dtype !== 'float64') return true
+  for (let i = 0; i < numbers.length; i++) if (!Number.isFinite(numbers[i])) return false
+  return true
+}
+
+/**
+ * The elements of nested lists in row-major order, each checked; all lists of a level must be as long as the first.
+ * That is checked before anything is allocated for them: a ragged value of a few bytes could else claim gigabytes.
+ */
 function collect(value: unknown, given: readonly number[], info: TensorInfo): Tensor['data'] {
+  checkRectangular(value, given, 0, info, [])
   const count = elementCount(given)
   const data = info.dtype === 'string' ? new Array<string>(count) : new typedArrays[info.dtype](count)
   const target = data as unknown[]
   const element = elementOf[info.dtype]
   let next = 0
-  const visit = (node: unknown, depth: number): void => {
-    if (depth === given.length) {
-      try {
-        target[next++] = element(node)
-      } catch (error) {
-        if (!(error instanceof ElementMismatch)) throw error
-        throw mismatch(
-          info,
-          `${at('value', pathOf(next - 1, given))} must be ${error.message}; got ${showLeaf(node)}.`,
-        )
-      }
-    } else if (isList(node)) {
-      for (let i = 0; i < node.length; i++) visit(node[i], depth + 1)
-    }
+  const fill = (node: unknown, depth: number): void => {
+    if (depth < given.length && isList(node)) for (let i = 0; i < node.length; i++) fill(node[i], depth + 1)
+    else target[next++] = element(node)
   }
-  visit(value, 0)
+  try {
+    fill(value, 0)
+  } catch (error) {
+    if (!(error instanceof ElementMismatch)) throw error
+    const path = pathOf(next - 1, given)
+    throw mismatch(
+      info,
+      `${at('value', path)} must be ${error.message}; got ${showLeaf(elementAt(value, path))}.`,
+    )
+  }
   return data
+}
+
+/** Recursion is bounded by the rank of `given`; `path` is where `node` is. */
+function checkRectangular(
+  node: unknown,
+  given: readonly number[],
+  depth: number,
+  info: TensorInfo,
+  path: number[],
+): void {
+  const length = given[depth]
+  if (length === undefined) return
+  if (!isList(node) || node.length !== length) {
+    const got = isList(node) ? `${node.length}` : showLeaf(node)
+    throw mismatch(info, `${at('list', path)} must have ${length} entries like its neighbours; got ${got}.`)
+  }
+  if (depth === given.length - 1) return
+  for (let i = 0; i < length; i++) {
+    path.push(i)
+    checkRectangular(node[i], given, depth + 1, info, path)
+    path.pop()
+  }
+}
+
+function elementAt(value: unknown, path: readonly number[]): unknown {
+  return path.reduce<unknown>((node, i) => (isList(node) ? node[i] : node), value)
 }
 
 function at(what: string, path: readonly number[]): string {

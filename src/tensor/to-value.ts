@@ -30,8 +30,15 @@ function elements(tensor: Tensor): unknown[] {
     case 'uint64':
       return Array.from<bigint, number | bigint>(tensor.data, exact)
     default:
-      return Array.from(tensor.data)
+      return listOf(tensor.data)
   }
+}
+
+/** As Array.from, which goes through an iterator, and takes ten times as long for it. */
+function listOf(data: ArrayLike<number>): number[] {
+  const list = new Array<number>(data.length)
+  for (let i = 0; i < list.length; i++) list[i] = data[i] ?? 0
+  return list
 }
 
 function exact(value: bigint): number | bigint {

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { text } from 'node:stream/consumers'
@@ -59,6 +60,22 @@ test.each(['express/server.js', 'fastify/server.js'])(
     child.kill('SIGTERM')
     expect(await once(child, 'exit')).toEqual([0, null])
     expect(await errors).toBe('')
+  },
+)
+
+test.each(['express/server.js', 'fastify/server.js'])(
+  'examples/%s is not kept from its end by clients that send nothing, or half a request',
+  async (file) => {
+    const child = run(file)
+    const { port = '' } = (await printed(child, /http:\/\/127\.0\.0\.1:(?<port>\d+)/)).groups ?? {}
+    for (const sent of ['', 'POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{']) {
+      const socket = connect(Number(port), '127.0.0.1').on('error', () => {})
+      onTestFinished(() => void socket.destroy())
+      await once(socket, 'connect')
+      socket.write(sent)
+    }
+    child.kill('SIGTERM')
+    expect(await once(child, 'exit')).toEqual([0, null])
   },
 )
 

@@ -384,6 +384,32 @@ it('an eager model that could not be loaded is tried again by itself', async () 
   await expect.poll(() => manager.problems()).toEqual([])
 })
 
+it('a wrong model.json keeps a model from serving until it is mended, and is then followed', async () => {
+  const clock = new ManualClock()
+  const root = temporaryRepository({ 'm/1/model.onnx': mlp(), 'm/2/model.onnx': mlp(), 'm/model.json': '{' })
+  const manager = managerOf(root, { clock })
+  await expect(manager.ready()).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+  clock.advance(500)
+  await expect(manager.load('m', '1')).rejects.toMatchObject({ code: 'INVALID_CONFIG' })
+  expect(manager.problems()[0]).toMatch(/model\.json is not JSON/)
+  writeInto(root, 'm/model.json', { current: '1', description: 'mended' })
+  clock.advance(1000)
+  await expect.poll(() => manager.problems()).toEqual([])
+  expect(manager.get('m')).toMatchObject({ current: '1', description: 'mended' })
+})
+
+it('a folder that comes after the start is served with its model.json', async () => {
+  const root = temporaryRepository({})
+  const manager = managerOf()
+  await expect(manager.load('m', '1', { source: join(root, 'm') })).rejects.toMatchObject({
+    code: 'INVALID_MODEL',
+  })
+  writeInto(root, 'm/1/model.onnx', mlp())
+  writeInto(root, 'm/model.json', { description: 'late' })
+  await manager.load('n', '1', { source: join(root, 'm/1') })
+  expect(manager.get('n')).toMatchObject({ current: '1' })
+})
+
 describe('a lease', () => {
   it('waits for the first load of its model', async () => {
     const manager = managerOf(temporaryRepository({ 'm/1/model.onnx': mlp() }))

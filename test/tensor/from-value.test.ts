@@ -169,6 +169,18 @@ describe('a value that does not fit', () => {
       'input "x" expects string [batch]; the value must be text without U+0000, where the runtime would cut it; got "a\\u0000b".',
     ],
     [
+      'is refused, in few words, for a tensor whose parts are no such',
+      { dtype: { toString: 1, valueOf: 1 }, shape: [], data: [] },
+      info('float32', 'batch', 1),
+      'input "x" expects float32 [batch, 1]; got a tensor of an object.',
+    ],
+    [
+      'is refused, in few words, for a tensor whose shape is none',
+      { dtype: 'float32', shape: [{ toString: 1 }, [[]], ...Array<number>(1e5).fill(1)], data: [] },
+      info('float32', 'batch', 1),
+      'input "x" expects float32 [batch, 1]; got a tensor of shape [an object, a list, 1, 1, 1, 1, 1, 1].',
+    ],
+    [
       'is refused for a tensor of another dtype',
       { dtype: 'float64', shape: [1, 1], data: new Float64Array(1) },
       info('float32', 'batch', 1),

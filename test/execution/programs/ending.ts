@@ -3,7 +3,8 @@
  * end of a close `.`.
  *
  * Arguments: how to end, the placement of the heavy model, the folder with `heavy.onnx` and `slow.onnx`, and
- * after how many milliseconds.
+ * after how many milliseconds: an even number from the start, so that it may come while the models load, an odd one
+ * from the first answer.
  */
 import { writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,11 +20,14 @@ const serving = createServing({
   models: { heavy: onnx({ source: heavy, placement: placement === 'inline' ? 'inline' : 'thread' }) },
 })
 let ending = false
+let answered = () => {}
+const firstAnswer = new Promise<void>((resolve) => (answered = resolve))
 
 async function predict(): Promise<void> {
   while (!ending) {
     await serving.predict('heavy', { x: new Array<number>(64).fill(0.5) })
     say('p')
+    answered()
   }
 }
 
@@ -62,4 +66,5 @@ const refused = (error: unknown) => {
   if (!ending) throw error
 }
 for (const work of [predict, predict, predict, predict, load, replace]) void work().catch(refused)
+if (Number(delay) % 2 === 1) await firstAnswer
 setTimeout(() => ends[kind]?.(), Number(delay))

@@ -1,0 +1,94 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { ModelManager } from '../../src/models/manager.js'
+import { temporaryFolder } from '../execution/support.js'
+import { ManualClock } from '../manual-clock.js'
+import { identityModel } from '../onnx/models.js'
+import { quietLogger } from './quiet-logger.js'
+import { temporaryRepository } from './temporary-repository.js'
+
+const fake = vi.hoisted(() => ({ path: '' }))
+vi.mock('../../src/execution/runtime.js', () => ({ findRuntime: () => fake.path }))
+
+/** Stands in for onnxruntime-node, whose own defects can't be called up at will: dies of a row that begins with 666. */
+fake.path = join(temporaryFolder(), 'runtime.cjs')
+writeFileSync(
+  fake.path,
+  `const metadata = [{ name: 'x', isTensor: true, type: 'float32', shape: ['batch', 3] }]
+  const run = async ({ x }) => x.data[0] === 666 ? new Promise(() => { setImmediate(() => process.exit(3)) }) : { x }
+  exports.InferenceSession = {
+    create: async () => ({ inputMetadata: metadata, outputMetadata: metadata, release: async () => {}, run }),
+  }`,
+)
+
+async function setUp() {
+  const clock = new ManualClock()
+  const manager = new ModelManager({ logger: quietLogger(), clock })
+  onTestFinished(() => manager.close())
+  manager.start(
+    temporaryRepository({ 'm/1/model.onnx': identityModel(), 'm/2/model.onnx': identityModel() }),
+    new Map(),
+  )
+  await manager.load('m', '1')
+  const ask = async (first: number, version?: string) => {
+    const lease = await manager.lease('m', version)
+    try {
+      const encoded = await lease.codec.encode({ x: [first, 0, 0] })
+      return (await lease.batcher.submit(encoded.feeds)).result
+    } finally {
+      lease.release()
+    }
+  }
+  return {
+    clock,
+    manager,
+    ask,
+    state: (version: string) => manager.get('m').versions.find((v) => v.version === version)?.state,
+  }
+}
+
+it.each(['2', '1'])(
+  'version %s, of which 2 is current, is loaded again when its worker dies, and its requests may be sent again',
+  async (version) => {
+    const { clock, manager, ask, state } = await setUp()
+    const answers = await Promise.allSettled([666, 1, 2].map((first) => ask(first, version)))
+    for (const answer of answers) {
+      expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'WORKER_DIED', retryable: true } })
+    }
+    expect(state(version)).toBe('failed')
+    expect(state(version === '1' ? '2' : '1')).toBe('ready')
+    await expect(ask(1, version)).rejects.toMatchObject({ code: 'MODEL_NOT_READY', retryable: true })
+    expect([...manager.status()].find((status) => status.version === version)?.deaths).toBe(1)
+
+    clock.advance(500)
+    await expect.poll(() => state(version)).toBe('ready')
+    expect(await ask(5, version)).toMatchObject({ x: { data: Float32Array.of(5, 0, 0) } })
+    expect(manager.get('m').current).toBe('2')
+  },
+)
+
+it.each(['1', '2'])('version %s, that dies again and again, waits longer each time', async (version) => {
+  const { clock, ask, state } = await setUp()
+  for (const waitMs of [500, 1000, 2000]) {
+    await expect(ask(666, version)).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    clock.advance(waitMs - 1)
+    await new Promise(setImmediate)
+    expect(state(version)).toBe('failed')
+    clock.advance(1)
+    await expect.poll(() => state(version)).toBe('ready')
+  }
+  clock.advance(60_000)
+  await expect(ask(666, version)).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  clock.advance(500)
+  await expect.poll(() => state(version)).toBe('ready')
+})
+
+it('a version that died is not loaded again once it was unloaded', async () => {
+  const { clock, manager, ask, state } = await setUp()
+  await expect(ask(666, '1')).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  await manager.unload('m', '1')
+  clock.advance(60_000)
+  await new Promise(setImmediate)
+  expect(state('1')).toBe('unloaded')
+})
