@@ -37,9 +37,9 @@ export interface FolderModels {}
 type FolderName = [keyof FolderModels] extends [never] ? string & {} : Extract<keyof FolderModels, string>
 /** The model of a name. What a model that only the folder knows answers is the user's to know: `any`, as JSON.parse's. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- see above
-type At<M, K> = K extends keyof M ? M[K] : Model<Json, any>
-type In<M> = M extends Model<infer I, infer _> ? I : never
-type Out<M> = M extends Model<infer _, infer O> ? O : never
+export type At<M, K> = K extends keyof M ? M[K] : Model<Json, any>
+export type In<M> = M extends Model<infer I, infer _> ? I : never
+export type Out<M> = M extends Model<infer _, infer O> ? O : never
 type Named<T> = { [K in keyof T as K extends symbol ? never : K]: T[K] }
 
 /** What a prediction answers: what `decode` gave, and how it came about. */

@@ -1,0 +1,1 @@
+export { stubServing, type Stub, type Stubs } from './stub-serving.js'
