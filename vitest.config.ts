@@ -30,7 +30,8 @@ export default defineConfig(({ mode }) => ({
     ],
   },
   test: {
-    include: [mode === 'soak' ? 'test/soak/**/*.test.ts' : 'test/**/*.test.ts'],
+    include:
+      mode === 'soak' ? ['test/soak/**/*.test.ts', 'test/models/life-cycle.test.ts'] : ['test/**/*.test.ts'],
     exclude: mode === 'soak' ? [] : ['test/soak/**'],
     // onnxruntime-node may be loaded only once in a process: a fork for each file, never threads.
     pool: 'forks',

@@ -32,13 +32,14 @@ const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error:
  */
 export function stubServing<S = Serving>(stubs: Stubs<S>): S {
   const models: Record<string, AnyModel> = {}
-  for (const [name, stub] of Object.entries(stubs)) {
+  for (const [name, stub] of Object.entries<unknown>(stubs)) {
     models[name] = custom({
       load: () => stub,
       run: (given, rows: unknown[]) => Promise.all(rows.map((row) => answer(given, row))),
     })
   }
-  return createServing({ models, logger: silent }) as S
+  const serving: unknown = createServing({ models, logger: silent })
+  return serving as S
 }
 
 async function answer(stub: unknown, input: unknown): Promise<unknown> {
