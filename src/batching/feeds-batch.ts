@@ -27,7 +27,9 @@ export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () =
  */
 export function executorOf(session: Session, batched: boolean): Executor<Feeds, Feeds> {
   return {
-    slots: session.slots,
+    get slots() {
+      return session.slots
+    },
     run: async (feeds) => {
       const rows = batchedFeeds.rows(feeds)
       const { outputs, computeMs } = await session.run(feeds)

@@ -6,7 +6,6 @@ import { describe, type Feeds } from '../tensor/tensor.js'
 import { PredictionCache } from '../cache/prediction-cache.js'
 import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
-import { coreCount } from '../execution/permits.js'
 import type { ModelSignature, Session } from '../execution/session.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import { type ModelOptions, readVersionConfig } from './model-config.js'
@@ -140,21 +139,34 @@ export class ModelVersion {
   }
 
   async #open(): Promise<Loaded> {
-    const { placement = 'thread', ...options } = this.options
+    const { placement, instances, intraOpThreads, session: sessionOptions, providers } = this.options
     const override = {
       ...(await this.#versionCodec()),
       ...(await readVersionConfig(join(this.source.dir, 'model.json'))),
     }
-    const cores = coreCount()
-    const intraOpThreads = placement === 'inline' ? 1 : Math.min(options.intraOpThreads ?? cores, cores)
-    const session = await openSession(placement, { path: this.source.file, intraOpThreads })
+    const session = await openSession({
+      path: this.source.file,
+      placement,
+      instances,
+      intraOpThreads,
+      session: sessionOptions,
+      providers,
+      maxRows: this.#maxRows,
+    })
     try {
-      const codec = new VersionCodec(this.label, session.signature, { ...options, ...override })
+      const codec = new VersionCodec(this.label, session.signature, { ...this.options, ...override })
       return { session, codec, batcher: this.#batcher(session, codec), cache: this.#cache() }
     } catch (error) {
       await session.close()
       throw error
     }
+  }
+
+  /** Without batching a request is a run, and mostly one row. */
+  get #maxRows(): number {
+    const { batching } = this.options
+    if (batching === undefined) return 1
+    return (batching === true ? undefined : batching.maxBatchSize) ?? defaultBatchSize
   }
 
   #batcher(session: Session, { batched }: VersionCodec): Batcher<Feeds, Feeds> {
