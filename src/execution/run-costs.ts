@@ -1,7 +1,7 @@
 /** Runs that a judgement rests on. */
 const windowRuns = 64
 
-/** Of these, the runs with the most rows tell the cost at the row cap. */
+/** Of these, so many with the most rows, and all that have as many, tell the cost at the row cap. */
 const largestRuns = windowRuns / 4
 
 /** The share of runs that may cost more without being heeded: another process had the core, or memory was collected. */
@@ -35,11 +35,14 @@ export class RunCosts {
   atCap(rows: number, computeMs: number): number | undefined {
     this.#runs.push({ rows, computeMs })
     if (this.#runs.length < windowRuns) return undefined
-    const largest = this.#runs.sort((a, b) => b.rows - a.rows).slice(0, largestRuns)
-    const costs = largest.map((run) => run.computeMs * Math.max(1, this.maxRows / Math.max(1, run.rows)))
-    costs.sort((a, b) => a - b)
+    const rowCounts = this.#runs.map((run) => run.rows).sort((a, b) => b - a)
+    const many = rowCounts[largestRuns - 1] ?? 0
+    const costs = this.#runs
+      .filter((run) => run.rows >= many)
+      .map((run) => run.computeMs * Math.max(1, this.maxRows / Math.max(1, run.rows)))
+      .sort((a, b) => a - b)
     this.#runs = []
-    return costs[Math.ceil((1 - outliers) * largestRuns) - 1]
+    return costs[Math.ceil((1 - outliers) * costs.length) - 1]
   }
 
   /**

@@ -97,6 +97,21 @@ describe('a session that finds its place', () => {
     expect(places.living).toEqual(['thread'])
   })
 
+  it('forgets what runs cost at the place before', async () => {
+    const places = new Places()
+    const session = await places.session()
+    for (const times of [58, 6]) {
+      for (let i = 0; i < times; i++) await session.run(feeds(1, 3))
+      places.costMs = () => 5
+    }
+    await settled()
+    expect(session.placement).toBe('inline')
+    // Five dear runs inline and those in the thread would be too many together.
+    for (let i = 0; i < 5; i++) await session.run(feeds(1, 3))
+    await settled()
+    expect(session.placement).toBe('inline')
+  })
+
   it('returns to a thread for a request of more rows than can be afforded', async () => {
     const places = new Places()
     const session = await places.session()
@@ -115,7 +130,8 @@ describe('a session that finds its place', () => {
     for (let second = 0; second < 1000; second++) {
       for (const costMs of [0.001, 5]) {
         places.costMs = () => costMs
-        await runMany(session)
+        // A judgement that is under way takes some of them, the next is on these alone.
+        for (const _ of [1, 2]) await runMany(session)
       }
       places.clock.advance(1000)
     }
@@ -157,18 +173,23 @@ describe('a move', () => {
     const order: number[] = []
     const run = (i: number) => session.run(feeds(1, 3)).then(() => order.push(i))
     const runs = [run(1), run(2)]
+    for (let i = 3; i <= 10; i++) runs.push(run(i))
     go()
     await settled()
     expect(session.placement).toBe('inline')
-    runs.push(run(3), run(4))
+    runs.push(run(11), run(12))
     await settled()
     expect(order).toEqual([])
     expect(thread.closed).toBe(false)
+    // What the thread still answers says nothing of the cost inline.
+    places.costMs = () => 5
     thread.answer()
+    places.costMs = () => 0.01
     await Promise.all(runs)
-    expect(order).toEqual([1, 2, 3, 4])
+    expect(order).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
     await settled()
     expect(places.living).toEqual(['inline'])
+    expect(session.placement).toBe('inline')
   })
 
   it('that is under way at the close leaves no session behind', async () => {

@@ -100,8 +100,9 @@ describe('the fallback', () => {
   })
 
   it("throws the CPU's own failure as it is", async () => {
-    const { fallback } = runtime({ cpu: 'corrupt', cuda: 'missing' })
+    const { attempts, fallback } = runtime({ cpu: 'corrupt', cuda: 'missing' })
     await expect(createWithFallback(['cuda', 'cpu'], fallback)).rejects.toThrow(/^corrupt$/)
+    expect(attempts).toEqual(['cuda,cpu', 'cpu'])
     await expect(createWithFallback(['cuda'], fallback)).rejects.toThrow(/^corrupt$/)
   })
 

@@ -33,6 +33,11 @@ describe('the cost at the row cap', () => {
     expect(judged(1, () => ({ rows: 100, computeMs: 3 }))).toBe(3)
   })
 
+  it('goes by all runs where they have as many rows', () => {
+    expect(judged(1, (i) => ({ rows: 1, computeMs: i < 7 ? 9 : 1 }))).toBe(9)
+    expect(judged(1, (i) => ({ rows: 1, computeMs: i < 6 ? 9 : 1 }))).toBe(1)
+  })
+
   it('heeds neither one outlier nor an empty batch', () => {
     expect(judged(1, (i) => ({ rows: i % 2, computeMs: i === 5 ? 1000 : 1 }))).toBe(1)
   })
