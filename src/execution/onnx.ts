@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import type { InferenceSession } from 'onnxruntime-node'
@@ -145,9 +145,12 @@ async function load(
   }
 }
 
+/** The largest file that is read once more to say why it can't be loaded: a lack of memory may be the reason. */
+const explainedBytes = 256 * 1024 * 1024
+
 function loadFailure(error: unknown, path: string): ServingError {
   try {
-    refuseUnsupportedTypes(readFileSync(path), path)
+    if (statSync(path).size <= explainedBytes) refuseUnsupportedTypes(readFileSync(path), path)
   } catch (refusal) {
     if (ServingError.is(refusal)) return refusal
     // The file is not there, or no model: the runtime has said so.

@@ -10,6 +10,7 @@ import { nameOf, type Provider } from './providers.js'
 import type { Place, Session } from './session.js'
 import type { SessionOptions } from './session-options.js'
 import { ThreadSession } from './thread.js'
+import { workerThreads } from './worker-threads.js'
 
 /** Where sessions are to run: `auto` starts in a thread, and goes by what runs cost. */
 export type Placement = 'auto' | Place
@@ -60,13 +61,18 @@ export async function openSession(options: OpenOptions): Promise<Session> {
 
   if (instances > 1) return Instances.create(instances, () => open('thread'), { clock, onInstanceDied })
   if (placement !== 'auto') return open(placement)
-  const mayMove = isMainRealm && (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
-  if (!mayMove || (await modelBytes(path, smallBytes)) > smallBytes) return open('thread')
+  const onCpu = (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
+  const mayMove = onCpu && isSafeInline() && (await modelBytes(path, smallBytes)) <= smallBytes
+  if (!mayMove) return open('thread')
   return AutoSession.create(open, { maxRows, clock })
 }
 
 /**
- * False in a context of node:vm, such as a test of Jest's, whose files would each load the runtime into the one
- * thread, and so abort the process. An object that Node made has the prototype of the main realm.
+ * Whether the runtime may be loaded into this thread without being asked to. Not in a worker, which its host may stop
+ * at any moment; nor in a context of node:vm, such as a test of Jest's, whose files would each load a copy into the
+ * one thread. Either would abort the process.
  */
-const isMainRealm = Object.getPrototypeOf(parse('')) === Object.prototype
+function isSafeInline(): boolean {
+  // What Node makes itself is of the main realm.
+  return workerThreads().isMainThread && Object.getPrototypeOf(parse('')) === Object.prototype
+}

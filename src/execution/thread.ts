@@ -9,6 +9,7 @@ import { findRuntime } from './runtime.js'
 import type { Artifact, LoadedArtifact, RunResult, Session } from './session.js'
 import type { FromWorker, ThreadSetup, ToWorker } from './thread-worker.js'
 import workerSource from './thread-worker.js?source'
+import { workerThreads } from './worker-threads.js'
 
 interface PendingRun {
   readonly resolve: (result: RunResult) => void
@@ -59,7 +60,7 @@ export class ThreadSession implements Session {
    */
   static async create(artifact: Artifact): Promise<ThreadSession> {
     const runtimePath = findRuntime()
-    const { Worker } = await import('node:worker_threads')
+    const { Worker } = workerThreads()
     const handshake = new Handshake()
     const permits = sharedPermits()
     const setup: ThreadSetup = { runtimePath, artifact, handshake: handshake.shared, permits: permits.shared }

@@ -9,6 +9,7 @@ import { coreCount, sharedPermits } from '../../src/execution/permits.js'
 import type { Session } from '../../src/execution/session.js'
 import { ThreadSession } from '../../src/execution/thread.js'
 import { addExternal, identityModel, loopModel } from '../onnx/models.js'
+import { bundle, run } from './program.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
 
 const { path } = modelFolder()('identity', identityModel())
@@ -56,6 +57,30 @@ describe('openSession', () => {
     const session = await open({ path: modelFolder()('busy', loopModel({ ms: 1 })).path })
     for (let i = 0; i < 200; i++) await session.run(feeds(1, 4))
     expect(session.placement).toBe('thread')
+  })
+
+  it.each([
+    { where: 'on the main thread', how: 'require(file)', moves: true },
+    {
+      where: 'in a context of its own, as tests of Jest are',
+      how: `require('node:vm').runInNewContext(source, { require, module: {}, exports: {}, process, console, performance,
+        setImmediate, setTimeout, clearTimeout, __filename: file, SharedArrayBuffer, Error })`,
+      moves: false,
+    },
+    {
+      where: 'in a worker',
+      how: `new (require('node:worker_threads').Worker)(file, { argv: process.argv.slice(2) })`,
+      moves: false,
+    },
+  ])('may move a session $where: $moves', async ({ how, moves }) => {
+    const program = `
+      const file = ${JSON.stringify(await bundle('auto-placement', temporaryFolder()))}
+      const source = require('node:fs').readFileSync(file, 'utf8')
+      process.argv[2] = ${JSON.stringify(path)}
+      ${how}
+    `
+    const { stdout, stderr } = await run('--eval', [program])
+    expect({ stdout, stderr }).toEqual({ stdout: `${moves}\n`, stderr: '' })
   })
 
   it('refuses several instances inline', async () => {
