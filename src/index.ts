@@ -1,6 +1,7 @@
 export { ServingError, errorTable, type ErrorCode } from './errors.js'
 export { createServing } from './serving.js'
 export type {
+  AnyServing,
   CreateServingOptions,
   FolderModels,
   ModelHandle,
@@ -9,7 +10,7 @@ export type {
   ServingOptions,
 } from './serving.js'
 export type { PredictManyOptions } from './predict-many.js'
-export type { PredictionMeta, PredictOptions } from './predict.js'
+export type { AnyPrediction, PredictionMeta, PredictOptions } from './predict.js'
 export { defaultServing } from './default-serving.js'
 export type { Register, RegisteredServing } from './default-serving.js'
 export { custom, onnx } from './models/definition.js'
@@ -29,6 +30,9 @@ export type {
   Task,
 } from './models/model-config.js'
 export type { StandardSchemaV1 } from './models/standard-schema.js'
+export type { Placement } from './execution/open-session.js'
+export type { Provider, ProviderName } from './execution/providers.js'
+export type { SessionOptions } from './execution/session-options.js'
 export type { VersionInfo } from './models/onnx-model.js'
 export type { VersionState } from './models/version.js'
 export type { HealthReport, ReadinessReport } from './health/health.js'

@@ -1,7 +1,7 @@
 import { ServingError, type ErrorCode } from './errors.js'
 
 /** One option: how to check it, and what a message says it should be. */
-interface Field<T> {
+export interface Field<T> {
   readonly expected: string
   readonly accepts: (value: unknown) => value is T
   /** Checks what lies inside; throws. Only called with values that `accepts` took. */

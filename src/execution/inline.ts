@@ -10,6 +10,8 @@ import type { Artifact, RunResult, Session } from './session.js'
  */
 export class InlineSession implements Session {
   readonly slots = 1
+  readonly placement = 'inline'
+  /** The event loop computes one thing at a time anyway, and must not wait for a permit. */
   readonly width = 0
   readonly died = new Promise<ServingError>(() => {})
   readonly #onnx: OnnxSession
@@ -28,6 +30,14 @@ export class InlineSession implements Session {
 
   get signature() {
     return this.#onnx.signature
+  }
+
+  get providers() {
+    return this.#onnx.providers
+  }
+
+  get warnings() {
+    return this.#onnx.warnings
   }
 
   async run(feeds: Feeds): Promise<RunResult> {

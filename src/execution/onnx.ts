@@ -1,12 +1,19 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
 import type { InferenceSession } from 'onnxruntime-node'
 import { messageOf, ServingError } from '../errors.js'
-import { isDType, type Feeds, type Tensor, type TensorInfo } from '../tensor/tensor.js'
-import { dtypeOf, readOnnx, rewriteZipMaps } from './onnx-graph.js'
-import type { Artifact, ModelSignature, RunResult } from './session.js'
+import type { Feeds, Tensor } from '../tensor/tensor.js'
+import { refuseForeignData } from './external-data.js'
+import { rewriteZipMaps } from './onnx-graph.js'
+import { createWithFallback, type Provided, type Provider } from './providers.js'
+import { runtimeOptions } from './session-options.js'
+import type { Artifact, LoadedArtifact, ModelSignature, RunResult } from './session.js'
+import { describesItself, refuseUnsupportedTypes, signatureOfGraph, signatureOfSession } from './signature.js'
 
-type Runtime = Pick<typeof import('onnxruntime-node'), 'InferenceSession'>
+type Runtime = Pick<typeof import('onnxruntime-node'), 'InferenceSession'> &
+  // Came with 1.17, and may go.
+  Partial<Pick<typeof import('onnxruntime-node'), 'listSupportedBackends'>>
 
 const runtimeKey = Symbol.for('mlserving.onnxruntime')
 
@@ -28,51 +35,65 @@ export function loadRuntime(path: string): Runtime {
 }
 
 /** A session of onnxruntime in the calling thread; creation and runs block that thread. */
-export class OnnxSession {
+export class OnnxSession implements LoadedArtifact {
+  readonly providers: LoadedArtifact['providers']
+  readonly warnings: readonly string[]
+  readonly #native: InferenceSession
+  #released: Promise<void> | undefined
+
   private constructor(
     readonly signature: ModelSignature,
-    readonly native: InferenceSession,
-  ) {}
+    { session, providers, warnings }: Provided<InferenceSession>,
+  ) {
+    this.#native = session
+    this.providers = providers
+    this.warnings = warnings
+  }
 
   /**
    * Loads a model and refuses what would end the process later.
    * @throws ServingError INVALID_MODEL
    */
   static async create(runtime: Runtime, artifact: Artifact): Promise<OnnxSession> {
-    const options = sessionOptions(artifact)
-    let native = await createNative(runtime, artifact.path, artifact.path, options)
+    const { path } = artifact
+    refuseForeignData(path)
+    let loaded = await load(runtime, artifact)
     let released = false
     try {
+      let bytes: Uint8Array | undefined
       let classes: ModelSignature['classes'] = {}
-      if (!describesItself(native) || native.outputMetadata.some((output) => !output.isTensor)) {
-        const bytes = readFileSync(artifact.path)
-        const rewritten = rewriteZipMaps(bytes)
+      const { session } = loaded
+      if (!describesItself(session) || session.outputMetadata.some((output) => !output.isTensor)) {
+        const rewritten = rewriteZipMaps((bytes = readFileSync(path)))
         if (rewritten.bytes !== bytes) {
           released = true
-          await native.release()
-          native = await createNative(runtime, rewritten.bytes, artifact.path, options)
+          await session.release()
+          loaded = await load(runtime, artifact, rewritten.bytes)
           released = false
-          classes = rewritten.classes
-        }
-        if (!describesItself(native)) {
-          return new OnnxSession(signatureOfGraph(rewritten.bytes, native, classes, artifact.path), native)
+          ;({ bytes, classes } = rewritten)
         }
       }
-      return new OnnxSession(signatureOfSession(native, classes, artifact.path), native)
+      const signature =
+        describesItself(loaded.session) || bytes === undefined
+          ? signatureOfSession(loaded.session, classes, path)
+          : signatureOfGraph(bytes, loaded.session, classes, path)
+      return new OnnxSession(signature, loaded)
     } catch (error) {
       // A second release would throw, and hide why the model was refused.
-      if (!released) await native.release()
+      if (!released) await loaded.session.release()
       if (ServingError.is(error)) throw error
-      throw new ServingError('INVALID_MODEL', `${artifact.path}: ${messageOf(error)}`, { cause: error })
+      throw new ServingError('INVALID_MODEL', `${path}: ${messageOf(error)}`, { cause: error })
     }
   }
 
   /** @throws ServingError INFERENCE_FAILED with the runtime's own message */
   async run(feeds: Feeds): Promise<RunResult> {
-    const started = performance.now()
+    let started = performance.now()
+    // The runtime computes in an immediate of its own, which comes after this one and whatever the loop does before.
+    setImmediate(() => (started = performance.now()))
     let results: Awaited<ReturnType<InferenceSession['run']>>
     try {
-      results = await this.native.run(toRuntime(feeds))
+      results = await this.#native.run(toRuntime(feeds))
     } catch (error) {
       throw new ServingError('INFERENCE_FAILED', messageOf(error), { cause: error })
     }
@@ -85,102 +106,59 @@ export class OnnxSession {
     return { outputs, computeMs }
   }
 
+  /** Gives the session's memory back; runs that have not begun fail. A second call joins the first. */
   release(): Promise<void> {
-    return this.native.release()
+    return (this.#released ??= this.#native.release())
   }
 }
 
-function sessionOptions({ intraOpThreads }: Artifact): InferenceSession.SessionOptions {
-  return {
-    intraOpNumThreads: intraOpThreads,
-    interOpNumThreads: 1,
-    // Two or more threads that spin while idle take a core for themselves at 100 calls a second.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  }
-}
-
-async function createNative(
+/**
+ * Loads a model with the providers that can be had.
+ * @param rewritten the model in place of its file's content
+ * @throws ServingError INVALID_MODEL
+ */
+async function load(
   runtime: Runtime,
-  model: string | Uint8Array,
-  path: string,
-  options: InferenceSession.SessionOptions,
-): Promise<InferenceSession> {
+  { path, intraOpThreads, session = {}, providers }: Artifact,
+  rewritten?: Uint8Array,
+): Promise<Provided<InferenceSession>> {
+  const { extra, ...options } = runtimeOptions(session, intraOpThreads)
+  const create = (executionProviders?: readonly Provider[]) => {
+    const all = { ...options, ...(executionProviders && { executionProviders }) }
+    if (rewritten === undefined) return runtime.InferenceSession.create(path, { ...all, extra })
+    // Bytes lie in no folder: external data would be looked for in the working directory.
+    const folder = { 'session.model_external_initializers_file_folder_path': dirname(path) }
+    return runtime.InferenceSession.create(rewritten, { ...all, extra: { ...extra, ...folder } })
+  }
   try {
-    return await (typeof model === 'string'
-      ? runtime.InferenceSession.create(model, options)
-      : runtime.InferenceSession.create(model, options))
-  } catch (error) {
-    throw new ServingError('INVALID_MODEL', `${path} could not be loaded: ${messageOf(error)}`, {
-      cause: error,
-    })
-  }
-}
-
-/** Before 1.21 onnxruntime-node told the names of inputs and outputs, and nothing else. */
-function describesItself(
-  native: Partial<Pick<InferenceSession, 'inputMetadata' | 'outputMetadata'>>,
-): boolean {
-  return native.inputMetadata !== undefined && native.outputMetadata !== undefined
-}
-
-function signatureOfSession(
-  native: InferenceSession,
-  classes: ModelSignature['classes'],
-  path: string,
-): ModelSignature {
-  const describe = (role: string) => (value: InferenceSession.ValueMetadata) =>
-    tensorInfo(
-      role,
-      value.name,
-      value.isTensor ? value.type : 'not a tensor',
-      value.isTensor ? value.shape : [],
+    if (providers === undefined) return { session: await create(), providers: ['cpu'], warnings: [] }
+    const backends = runtime.listSupportedBackends?.()
+    const available = backends && new Set(backends.map(({ name }) => name))
+    return await createWithFallback(providers, {
       path,
-    )
-  return {
-    inputs: native.inputMetadata.map(describe('input')),
-    outputs: native.outputMetadata.map(describe('output')),
-    classes,
+      available,
+      create,
+      release: (unused) => unused.release(),
+    })
+  } catch (error) {
+    throw loadFailure(error, path)
   }
 }
 
-function signatureOfGraph(
-  bytes: Uint8Array,
-  native: InferenceSession,
-  classes: ModelSignature['classes'],
-  path: string,
-): ModelSignature {
-  const graph = readOnnx(bytes)
-  const describe = (role: string, values: typeof graph.inputs) => (name: string) => {
-    const value = values.find((candidate) => candidate.name === name)
-    const type = value?.kind === 'tensor' ? dtypeOf(value.elemType) : 'not a tensor'
-    return tensorInfo(role, name, type, value?.dims ?? [], path)
-  }
-  return {
-    inputs: native.inputNames.map(describe('input', graph.inputs)),
-    outputs: native.outputNames.map(describe('output', graph.outputs)),
-    classes,
-  }
-}
+/** The largest file that is read once more to say why it can't be loaded: a lack of memory may be the reason. */
+const explainedBytes = 256 * 1024 * 1024
 
-/** @throws ServingError INVALID_MODEL for a type that would fail at every run, or (int4, uint4) abort the process */
-function tensorInfo(
-  role: string,
-  name: string,
-  type: string | undefined,
-  shape: readonly (number | string)[],
-  path: string,
-): TensorInfo {
-  if (!isDType(type)) {
-    const advice =
-      type === 'not a tensor'
-        ? 'Export the model so that it gives tensors (for scikit-learn: options={"zipmap": False}).'
-        : 'Cast it to a supported type inside the model.'
-    throw new ServingError(
-      'INVALID_MODEL',
-      `${path}: ${role} "${name}" is ${type ?? 'of an unknown type'}, which can't be served. ${advice}`,
-    )
+function loadFailure(error: unknown, path: string): ServingError {
+  try {
+    if (statSync(path).size <= explainedBytes) refuseUnsupportedTypes(readFileSync(path), path)
+  } catch (refusal) {
+    if (ServingError.is(refusal)) return refusal
+    // The file is not there, or no model: the runtime has said so.
   }
-  return { name, dtype: type, shape }
+  if (ServingError.is(error)) return error
+  return new ServingError('INVALID_MODEL', `${path} could not be loaded: ${messageOf(error)}`, {
+    cause: error,
+  })
 }
 
 /**

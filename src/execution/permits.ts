@@ -28,27 +28,43 @@ export class Permits {
   }
 
   /**
-   * Blocks the calling thread until `count` permits are free, and takes them. For worker threads only.
+   * Changes how many permits there are. Those that are out stay out: where there are more of them than the new
+   * total, none can be taken until enough are back.
+   */
+  resize(total: number): void {
+    // The difference, not the value: others take and return permits, or resize, at the same time.
+    const before = Atomics.exchange(this.#words, 1, total)
+    this.release(total - before)
+  }
+
+  /**
+   * Blocks the calling thread until `count` permits are free, or all there are where there are fewer, and takes
+   * them. For worker threads only.
    *
    * One thread at a time waits for permits, and the others for their turn: else runs of one thread would pass a
    * run of several again and again.
    *
    * @param thread the calling thread's id, which is not 0
+   * @returns how many were taken, and are to be returned
    */
-  acquire(count: number, thread: number): void {
+  acquire(count: number, thread: number): number {
     for (;;) {
       const holder = Atomics.compareExchange(this.#words, 2, 0, thread)
       if (holder === 0) break
       Atomics.wait(this.#words, 2, holder)
     }
     for (;;) {
-      const available = Atomics.load(this.#words, 0)
-      if (available >= count) break
+      const available = this.available
+      // Read anew each time: a change of the total changes what is available too, and so ends the wait.
+      const wanted = Math.min(count, this.total)
+      if (available >= wanted) {
+        // Nobody else takes any in this turn.
+        Atomics.sub(this.#words, 0, wanted)
+        this.endTurn(thread)
+        return wanted
+      }
       Atomics.wait(this.#words, 0, available)
     }
-    // Nobody else takes any in this turn.
-    Atomics.sub(this.#words, 0, count)
-    this.endTurn(thread)
   }
 
   /** Ends the turn of a thread, if it has it: after it took its permits, or after it died. */

@@ -1,5 +1,7 @@
 import type { ServingError } from '../errors.js'
 import type { Feeds, TensorInfo } from '../tensor/tensor.js'
+import type { Provider, ProviderName } from './providers.js'
+import type { SessionOptions } from './session-options.js'
 
 /** What a loaded artifact takes and gives, as its own metadata says. */
 export interface ModelSignature {
@@ -15,12 +17,25 @@ export interface RunResult {
   readonly computeMs: number
 }
 
-/** A loaded artifact that can run a batch, wherever it is placed. */
-export interface Session {
+/** What an artifact turned out to be once it was loaded. */
+export interface LoadedArtifact {
   readonly signature: ModelSignature
-  /** How many runs may be handed over at once; those beyond the first wait where the session is. */
+  /** The execution providers it runs with, of those that were asked for. */
+  readonly providers: readonly ProviderName[]
+  /** What the operator should know, such as a provider that is missing; whole sentences. */
+  readonly warnings: readonly string[]
+}
+
+/** Where a session runs: in a worker thread of its own, or on the thread that asks. */
+export type Place = 'thread' | 'inline'
+
+/** A loaded artifact that can run a batch, wherever it is placed. */
+export interface Session extends LoadedArtifact {
+  /** How many runs may be handed over at once; those beyond the first wait where the session is. May change. */
   readonly slots: number
-  /** Permits that one run takes: one for each of its threads; 0 inline. */
+  /** Where it runs now. */
+  readonly placement: Place
+  /** How many permits one run takes. */
   readonly width: number
   /** Settles with the reason once the session can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
@@ -39,4 +54,7 @@ export interface Artifact {
   readonly path: string
   /** Threads one run may use; each takes a permit while it runs. */
   readonly intraOpThreads: number
+  readonly session?: SessionOptions | undefined
+  /** The execution providers to use, the first that can be had before the others. Default: the CPU. */
+  readonly providers?: readonly Provider[] | undefined
 }

@@ -4,7 +4,7 @@ import type { Feeds } from '../tensor/tensor.js'
 import { Handshake } from './handshake.js'
 import { loadRuntime, OnnxSession } from './onnx.js'
 import { Permits } from './permits.js'
-import type { Artifact, ModelSignature, RunResult } from './session.js'
+import type { Artifact, LoadedArtifact, RunResult } from './session.js'
 
 /** What a worker is started with. */
 export interface ThreadSetup {
@@ -18,7 +18,7 @@ export type ToWorker =
   { readonly type: 'run'; readonly id: number; readonly feeds: Feeds } | { readonly type: 'close' }
 
 export type FromWorker =
-  | { readonly type: 'created'; readonly signature: ModelSignature }
+  | { readonly type: 'created'; readonly loaded: LoadedArtifact }
   | { readonly type: 'result'; readonly id: number; readonly result: RunResult }
   | { readonly type: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string }
   | { readonly type: 'refused'; readonly code: ErrorCode; readonly message: string }
@@ -45,9 +45,9 @@ port.on('messageerror', (error) => {
 
 async function start(): Promise<void> {
   try {
-    const created = await native(() => OnnxSession.create(loadRuntime(setup.runtimePath), setup.artifact))
-    session = created
-    send({ type: 'created', signature: created.signature })
+    session = await native(() => OnnxSession.create(loadRuntime(setup.runtimePath), setup.artifact))
+    const { signature, providers, warnings } = session
+    send({ type: 'created', loaded: { signature, providers, warnings } })
   } catch (error) {
     const { code, message } = asServingError(error)
     send({ type: 'refused', code, message })
@@ -69,16 +69,15 @@ async function close(): Promise<void> {
   send({ type: 'closed' })
 }
 
-/** Computes with a permit for each thread of a run; they are back before the answer is on its way. */
+/** Computes with a permit for each thread of a run, as far as there are so many; they are back before the answer is on its way. */
 async function permitted<T>(compute: () => Promise<T>): Promise<T> {
-  const width = setup.artifact.intraOpThreads
-  permits.acquire(width, threadId)
-  handshake.hold(width)
+  const taken = permits.acquire(setup.artifact.intraOpThreads, threadId)
+  handshake.hold(taken)
   try {
     return await compute()
   } finally {
     handshake.hold(0)
-    permits.release(width)
+    permits.release(taken)
   }
 }
 

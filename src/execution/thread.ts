@@ -6,9 +6,10 @@ import { guardExit, unguardExit } from './exit-guard.js'
 import { Handshake } from './handshake.js'
 import { type Permits, sharedPermits } from './permits.js'
 import { findRuntime } from './runtime.js'
-import type { Artifact, ModelSignature, RunResult, Session } from './session.js'
+import type { Artifact, LoadedArtifact, RunResult, Session } from './session.js'
 import type { FromWorker, ThreadSetup, ToWorker } from './thread-worker.js'
 import workerSource from './thread-worker.js?source'
+import { workerThreads } from './worker-threads.js'
 
 interface PendingRun {
   readonly resolve: (result: RunResult) => void
@@ -25,31 +26,28 @@ interface PendingRun {
 export class ThreadSession implements Session {
   /** One batch computing, one waiting at the worker, which hides the hop between the threads. */
   readonly slots = 2
+  readonly placement = 'thread'
+  readonly width: number
   readonly died: Promise<ServingError>
   readonly #worker: Worker
   readonly #threadId: number
   readonly #handshake: Handshake
   readonly #permits: Permits
   readonly #pending = new Map<number, PendingRun>()
-  #created:
-    { resolve: (signature: ModelSignature) => void; reject: (error: ServingError) => void } | undefined
-  #signature: ModelSignature | undefined
+  #created: { resolve: (loaded: LoadedArtifact) => void; reject: (error: ServingError) => void } | undefined
+  #loaded: LoadedArtifact | undefined
   #closing: Promise<void> | undefined
   #closed: (() => void) | undefined
   #death: ServingError | undefined
   #die: (error: ServingError) => void = () => {}
   #nextId = 0
 
-  private constructor(
-    worker: Worker,
-    handshake: Handshake,
-    permits: Permits,
-    readonly width: number,
-  ) {
+  private constructor(worker: Worker, handshake: Handshake, permits: Permits, width: number) {
     this.#worker = worker
     this.#threadId = worker.threadId // the worker forgets it at its end
     this.#handshake = handshake
     this.#permits = permits
+    this.width = width
     this.died = new Promise((resolve) => (this.#die = resolve))
     worker.on('message', (message: FromWorker) => this.#receive(message))
     worker.on('error', (error) => this.#ended(`the worker thread failed: ${messageOf(error)}`))
@@ -62,7 +60,7 @@ export class ThreadSession implements Session {
    */
   static async create(artifact: Artifact): Promise<ThreadSession> {
     const runtimePath = findRuntime()
-    const { Worker } = await import('node:worker_threads')
+    const { Worker } = workerThreads()
     const handshake = new Handshake()
     const permits = sharedPermits()
     const setup: ThreadSetup = { runtimePath, artifact, handshake: handshake.shared, permits: permits.shared }
@@ -76,7 +74,7 @@ export class ThreadSession implements Session {
     guardExit(handshake)
     const session = new ThreadSession(worker, handshake, permits, artifact.intraOpThreads)
     try {
-      session.#signature = await new Promise<ModelSignature>((resolve, reject) => {
+      session.#loaded = await new Promise<LoadedArtifact>((resolve, reject) => {
         session.#created = { resolve, reject }
       })
     } catch (error) {
@@ -87,9 +85,21 @@ export class ThreadSession implements Session {
     return session
   }
 
-  get signature(): ModelSignature {
-    if (this.#signature === undefined) throw new ServingError('INTERNAL', 'the session was not created')
-    return this.#signature
+  get signature() {
+    return this.#artifact.signature
+  }
+
+  get providers() {
+    return this.#artifact.providers
+  }
+
+  get warnings() {
+    return this.#artifact.warnings
+  }
+
+  get #artifact(): LoadedArtifact {
+    if (this.#loaded === undefined) throw new ServingError('INTERNAL', 'the session was not created')
+    return this.#loaded
   }
 
   run(feeds: Feeds): Promise<RunResult> {
@@ -133,7 +143,7 @@ export class ThreadSession implements Session {
   #receive(message: FromWorker): void {
     switch (message.type) {
       case 'created':
-        this.#created?.resolve(message.signature)
+        this.#created?.resolve(message.loaded)
         return
       case 'refused':
         this.#created?.reject(new ServingError(message.code, message.message))

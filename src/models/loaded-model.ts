@@ -1,6 +1,6 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
-import type { ModelSignature } from '../execution/session.js'
+import type { Session } from '../execution/session.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
 
@@ -38,10 +38,18 @@ export interface LoadedModel {
   readonly codec: RequestCodec
   readonly executor: Executor<unknown, unknown>
   readonly batchable: Batchable<unknown, unknown>
-  /** Undefined for a model of code alone. */
-  readonly signature?: ModelSignature
+  /** What runs the artifact; undefined for a model of code alone. */
+  readonly session?: Pick<Session, 'signature' | 'placement' | 'providers'>
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /** Waits for what was handed over, then gives everything back. A second call joins the first. */
   close(): Promise<void>
+}
+
+/** Who is told what happens to a version while it is loaded. */
+export interface LoadObserver {
+  /** Something that the operator should know, such as a provider that is missing. */
+  warn(message: string): void
+  /** One of several instances ended by itself, and is opened again. */
+  instanceDied(reason: ServingError): void
 }

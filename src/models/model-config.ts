@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import type { CacheOptions } from '../cache/prediction-cache.js'
 import { messageOf, ServingError } from '../errors.js'
+import type { Placement } from '../execution/open-session.js'
+import { providersOption, type Provider } from '../execution/providers.js'
+import { sessionOption, type SessionOptions } from '../execution/session-options.js'
 import { checkFields, fields, flag, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
 
 /** What a model's outputs mean. */
@@ -62,18 +65,38 @@ export interface ModelOptions extends CommonOptions {
   /** How outputs become `prediction` and `confidence`. Default: the outputs themselves are the prediction. */
   readonly task?: Task
   /**
-   * Where sessions run: in a `"thread"` of their own, or `"inline"` on the event loop, which only suits models of a
-   * few microseconds. Default: `"thread"`.
+   * Where sessions run: in a `"thread"` of their own, `"inline"` on the event loop, which only suits models of a few
+   * microseconds, or `"auto"`, which starts in a thread and moves a small model inline where its largest batch costs
+   * at most 50 microseconds. Default: `"auto"`.
    */
-  readonly placement?: 'thread' | 'inline'
-  /** Threads one run may use, clamped to the cores. Default: the cores of the process; 1 when inline. */
+  readonly placement?: Placement
+  /** Sessions of a version, each in a thread of its own; not inline. Default: 1. */
+  readonly instances?: number
+  /**
+   * Threads one run may use, clamped to the cores. Default: the cores of the process, shared among the instances; 1
+   * when inline.
+   */
   readonly intraOpThreads?: number
+  /** How onnxruntime loads and runs the model, by its own names. */
+  readonly session?: SessionOptions
+  /**
+   * Execution providers of onnxruntime-node, the first before the others; one that can't be had is left out with a
+   * warning. Default: `["cpu"]`.
+   */
+  readonly providers?: readonly Provider[]
 }
 
 /** What a custom model is served with. */
 export interface CustomModelOptions extends CommonOptions {
   /** Calls of `run` that may be under way at once. Default: 8. */
   readonly concurrency?: number
+}
+
+const defaultBatchSize = 32
+
+/** The most rows of one run, where batching is declared. */
+export function maxBatchSizeOf(batching: true | BatchingOptions): number {
+  return (batching === true ? undefined : batching.maxBatchSize) ?? defaultBatchSize
 }
 
 const taskFields: Fields<ClassificationTask> = {
@@ -110,8 +133,11 @@ const commonFields: Fields<CommonOptions> = {
 export const modelFields: Fields<ModelOptions> = {
   ...commonFields,
   task: fields(taskFields),
-  placement: oneOf('thread', 'inline'),
+  placement: oneOf('auto', 'thread', 'inline'),
+  instances: integer(1, 64),
   intraOpThreads: integer(1, 1024),
+  session: sessionOption,
+  providers: providersOption,
 }
 
 export const customModelFields: Fields<CustomModelOptions> = {

@@ -1,11 +1,10 @@
 import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
 import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
-import { coreCount } from '../execution/permits.js'
 import { describe } from '../tensor/tensor.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
-import type { LoadedModel } from './loaded-model.js'
-import { readVersionConfig, type ModelOptions } from './model-config.js'
+import type { LoadedModel, LoadObserver } from './loaded-model.js'
+import { maxBatchSizeOf, readVersionConfig, type ModelOptions } from './model-config.js'
 import type { VersionSource } from './repository.js'
 
 /** What a `codec` or `load` function is told of the version it is for. */
@@ -28,18 +27,28 @@ export async function openOnnxModel(
   label: string,
   source: VersionSource,
   options: OnnxVersionOptions,
+  observer: LoadObserver,
 ): Promise<LoadedModel> {
   const override = {
     ...(await codecOf(label, source, options)),
     ...(source.config !== undefined && (await readVersionConfig(source.config))),
   }
-  const cores = coreCount()
-  const { placement = 'thread' } = options
-  const intraOpThreads = placement === 'inline' ? 1 : Math.min(options.intraOpThreads ?? cores, cores)
-  const session = await openSession(placement, { path: source.file, intraOpThreads })
+  const { batching, placement, instances, intraOpThreads, session: sessionOptions, providers } = options
+  const session = await openSession({
+    path: source.file,
+    placement,
+    instances,
+    intraOpThreads,
+    session: sessionOptions,
+    providers,
+    // Without batching a request is a run, and mostly one row.
+    maxRows: batching === undefined ? 1 : maxBatchSizeOf(batching),
+    onInstanceDied: (reason) => observer.instanceDied(reason),
+  })
+  for (const warning of session.warnings) observer.warn(warning)
   try {
     const codec = new VersionCodec(label, session.signature, { ...options, ...override })
-    const isBatching = options.batching !== undefined
+    const isBatching = batching !== undefined
     if (isBatching && !codec.batched) {
       const inputs = session.signature.inputs.map((input) => `"${input.name}" (${describe(input)})`)
       throw new ServingError(
@@ -51,7 +60,7 @@ export async function openOnnxModel(
       codec,
       executor: executorOf(session, isBatching),
       batchable: codec.batched ? batchedFeeds : wholeFeeds,
-      signature: session.signature,
+      session,
       died: session.died,
       close: () => session.close(),
     }

@@ -1,5 +1,5 @@
+import { Backoff } from '../backoff.js'
 import type { Clock, Timer } from '../clock.js'
-import { Backoff } from './backoff.js'
 
 /** A success of this age ends a series of failures: one that fails again soon after each success waits longer. */
 const settledAfterMs = 60_000

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
-import type { LoadedModel } from './loaded-model.js'
+import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import { readModelConfig } from './model-config.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { isFolder, listVersions, namePattern, versionAt, type VersionSource } from './repository.js'
@@ -205,17 +205,18 @@ export class ServedModel {
         source.version,
         new ModelVersion(this.name, source, {
           ...this.options,
-          open: (label, from) => this.#open(label, from),
+          open: (label, from, observer) => this.#open(label, from, observer),
+          warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
           onRun: (version, rows, computeMs) => this.host.onRun(this.name, version, rows, computeMs),
         }),
       )
     }
   }
 
-  #open(label: string, source: VersionSource): Promise<LoadedModel> {
+  #open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
     const { definition } = this
     return definition.kind === 'onnx'
-      ? openOnnxModel(label, source, definition.options)
+      ? openOnnxModel(label, source, definition.options, observer)
       : openCustomModel(label, source, definition.options)
   }
 

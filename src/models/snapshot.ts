@@ -1,3 +1,5 @@
+import type { ProviderName } from '../execution/providers.js'
+import type { Place } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
 import type { ServedModel } from './served-model.js'
 import type { VersionState } from './version.js'
@@ -8,6 +10,10 @@ export interface VersionSnapshot {
   /** Why it failed. */
   readonly reason?: string
   readonly loadTimeMs?: number
+  /** Where it runs now, once it is loaded; not of a custom model. */
+  readonly placement?: Place
+  /** The execution providers it runs with. */
+  readonly providers?: readonly ProviderName[]
 }
 
 /** A model's state at one moment. */
@@ -33,17 +39,18 @@ export function snapshot(model: ServedModel): ModelSnapshot {
     ...(current !== undefined && { current: current.name }),
     ...(failure !== undefined && { reason: failure.message }),
     versions: model.versionNames().map((name) => {
-      const { state, reason, loadTimeMs } = model.version(name)
+      const { state, reason, loadTimeMs, session } = model.version(name)
       return {
         version: name,
         state,
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
+        ...(session !== undefined && { placement: session.placement, providers: session.providers }),
       }
     }),
-    ...(current?.signature !== undefined && {
-      inputs: current.signature.inputs,
-      outputs: current.signature.outputs,
+    ...(current?.session !== undefined && {
+      inputs: current.session.signature.inputs,
+      outputs: current.session.signature.outputs,
     }),
   }
 }

@@ -2,9 +2,8 @@ import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
 import { asServingError, ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
-import type { ModelSignature } from '../execution/session.js'
-import type { LoadedModel, RequestCodec } from './loaded-model.js'
-import type { BatchingOptions } from './model-config.js'
+import type { LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { forClients, type VersionSource } from './repository.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
@@ -38,18 +37,18 @@ export interface Lease {
 /** How the versions of a model are opened, queued and kept. */
 export interface VersionHost {
   /** Loads an artifact. @param label `model@version`, for messages */
-  open(label: string, source: VersionSource): Promise<LoadedModel>
+  open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
   readonly batching?: true | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** Told what the operator should know. */
+  warn?(message: string): void
   /** Told of each run that succeeded. */
   onRun?(version: string, rows: number, computeMs: number): void
 }
 
 type DrainEnd = 'drained' | 'cancelled' | 'cut off'
-
-const defaultBatchSize = 32
 
 /** One version of a model: its artifact, its state, and the leases on it. */
 export class ModelVersion {
@@ -108,8 +107,9 @@ export class ModelVersion {
     return this.#loadTimeMs
   }
 
-  get signature(): ModelSignature | undefined {
-    return this.#loaded?.model.signature
+  /** What runs the artifact while it is loaded. */
+  get session(): LoadedModel['session'] {
+    return this.#loaded?.model.session
   }
 
   /**
@@ -133,7 +133,7 @@ export class ModelVersion {
     this.#reason = undefined
     const started = performance.now()
     try {
-      const model = await this.host.open(this.label, this.source)
+      const model = await this.host.open(this.label, this.source, this.#observer)
       const loaded = { model, batcher: this.#batcher(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
@@ -149,11 +149,19 @@ export class ModelVersion {
     }
   }
 
+  readonly #observer: LoadObserver = {
+    warn: (message) => this.host.warn?.(`${this.label}: ${message}`),
+    instanceDied: ({ message }) => {
+      this.#deaths++
+      this.host.warn?.(`${this.label}: an instance ended, and is opened again: ${message}`)
+    },
+  }
+
   #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes } = this.host
     return new Batcher(executor, batchable, {
-      ...(batching !== undefined && { maxBatchSize: defaultBatchSize }),
       ...(typeof batching === 'object' && batching),
+      ...(batching !== undefined && { maxBatchSize: maxBatchSizeOf(batching) }),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
       onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),

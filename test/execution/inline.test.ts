@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { InlineSession } from '../../src/execution/inline.js'
-import { openSession } from '../../src/execution/open-session.js'
 import type { Artifact } from '../../src/execution/session.js'
 import { ThreadSession } from '../../src/execution/thread.js'
 import { addInt64, identityModel, int4Output, loopModel, mlp } from '../onnx/models.js'
@@ -83,16 +82,5 @@ describe('closing', () => {
   it('a second time joins the first', async () => {
     const session = await open(identity)
     expect(session.close()).toBe(session.close())
-  })
-})
-
-describe('openSession', () => {
-  it.each([
-    { placement: 'inline', kind: InlineSession },
-    { placement: 'thread', kind: ThreadSession },
-  ] as const)('places a session $placement', async ({ placement, kind }) => {
-    const session = await openSession(placement, identity)
-    expect(session).toBeInstanceOf(kind)
-    await session.close()
   })
 })

@@ -6,15 +6,8 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { loadRuntime, OnnxSession } from '../../src/execution/onnx.js'
 import { findRuntime } from '../../src/execution/runtime.js'
 import type { Artifact } from '../../src/execution/session.js'
-import type { Feeds, Tensor } from '../../src/tensor/tensor.js'
-import {
-  IDENTITY_DTYPES,
-  identityModel,
-  int4Output,
-  sequenceOutput,
-  twoInputs,
-  zipMapModel,
-} from '../onnx/models.js'
+import type { Feeds } from '../../src/tensor/tensor.js'
+import { identityModel, int4Output, sequenceOutput, twoInputs, zipMapModel } from '../onnx/models.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
 
 type Runtime = ReturnType<typeof loadRuntime>
@@ -83,32 +76,6 @@ describe('the runtime of a thread', () => {
 })
 
 describe('a session of onnxruntime', () => {
-  const samples: Readonly<Record<string, Tensor['data']>> = {
-    float32: Float32Array.of(1.5, -2, 3),
-    float64: Float64Array.of(1.5, -2, 3),
-    float16: Uint16Array.of(0x3c00, 0x4000, 0),
-    int8: Int8Array.of(-128, 0, 127),
-    uint8: Uint8Array.of(0, 1, 255),
-    int16: Int16Array.of(-32768, 0, 32767),
-    uint16: Uint16Array.of(0, 1, 65535),
-    int32: Int32Array.of(-1, 0, 1),
-    uint32: Uint32Array.of(0, 1, 2 ** 32 - 1),
-    int64: BigInt64Array.of(-1n, 0n, 2n ** 62n),
-    uint64: BigUint64Array.of(0n, 1n, 2n ** 64n - 1n),
-    bool: Uint8Array.of(0, 1, 1),
-    string: ['a', '', 'é\u{1f600}'],
-  }
-
-  it.each(IDENTITY_DTYPES)('takes and gives %s', async (dtype) => {
-    const session = await open(write(dtype, identityModel({ dtype })))
-    const given = { dtype, shape: [1, 3], data: samples[dtype] } as Tensor
-    const { outputs } = await session.run({ x: given })
-    expect(Array.from(outputs.y?.data as ArrayLike<unknown>)).toEqual(
-      Array.from(samples[dtype] as ArrayLike<unknown>),
-    )
-    expect(outputs.y).toMatchObject({ dtype, shape: [1, 3] })
-  })
-
   it('takes arrays of another realm', async () => {
     const { runInNewContext } = await import('node:vm')
     const data = runInNewContext('Float32Array.of(1, 2, 3)') as Float32Array
@@ -116,6 +83,31 @@ describe('a session of onnxruntime', () => {
     const session = await open(write('identity', identityModel()))
     const { outputs } = await session.run({ x: { dtype: 'float32', shape: [1, 3], data } })
     expect(numbers(outputs)).toEqual([1, 2, 3])
+  })
+
+  it('is released once, however often it is asked', async () => {
+    const session = await OnnxSession.create(runtime, write('identity', identityModel()))
+    const released = session.release()
+    expect(session.release()).toBe(released)
+    await released
+    await session.release()
+    await expect(session.run(feeds(1, 3))).rejects.toMatchObject({ code: 'INFERENCE_FAILED' })
+  })
+
+  it('has options as the artifact says', async () => {
+    let seen: InferenceSession.SessionOptions | undefined
+    const watching = runtimeThat((model, options) => {
+      seen = options
+      return create(model, options)
+    })
+    const extra = { session: { intra_op: { allow_spinning: '1' } } }
+    const session = { graphOptimizationLevel: 'basic', extra } as const
+    await open({ ...write('identity', identityModel()), session }, watching)
+    expect(seen).toMatchObject({
+      graphOptimizationLevel: 'basic',
+      extra: { 'session.intra_op.allow_spinning': '1' },
+    })
+    expect(seen).not.toHaveProperty('executionProviders')
   })
 
   it('has threads as the artifact says, which do not spin', async () => {
@@ -127,7 +119,7 @@ describe('a session of onnxruntime', () => {
     await open(write('identity', identityModel(), 2), watching)
     expect(seen).toMatchObject({
       intraOpNumThreads: 2,
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
+      extra: { 'session.intra_op.allow_spinning': '0' },
     })
   })
 

@@ -25,11 +25,11 @@ let most = 0
 let before: number | undefined
 parentPort?.postMessage('ready')
 for (let round = 0; round < rounds; round++) {
-  permits.acquire(count, threadId)
+  const own = permits.acquire(count, threadId)
   const taken = Atomics.add(words, 1, 1)
   before ??= taken
-  most = Math.max(most, Atomics.add(words, 0, count) + count)
-  Atomics.sub(words, 0, count)
-  permits.release(count)
+  most = Math.max(most, Atomics.add(words, 0, own) + own)
+  Atomics.sub(words, 0, own)
+  permits.release(own)
 }
 parentPort?.postMessage({ most, before })

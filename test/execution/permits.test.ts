@@ -78,3 +78,49 @@ describe('permits', () => {
     expect((await taker.taken).most).toBe(1)
   })
 })
+
+describe('a change of their total', () => {
+  it('counts for all who share them, and leaves out those that are out', () => {
+    const permits = Permits.of(4)
+    permits.acquire(3, thisThread)
+    permits.resize(2)
+    expect(permits).toMatchObject({ total: 2, available: -1 })
+    permits.release(3)
+    expect(new Permits(permits.shared)).toMatchObject({ total: 2, available: 2 })
+    permits.resize(5)
+    expect(permits).toMatchObject({ total: 5, available: 5 })
+  })
+
+  it('keeps nobody waiting for more than there are', () => {
+    const permits = Permits.of(2)
+    expect(permits.acquire(5, thisThread)).toBe(2)
+    permits.release(2)
+    expect(permits.acquire(1, thisThread)).toBe(1)
+    permits.release(1)
+  })
+
+  it.each([
+    { total: 1, taken: 1 },
+    { total: 4, taken: 3 },
+  ])('to $total is heeded by who waits for them already', async ({ total, taken }) => {
+    const permits = Permits.of(2)
+    permits.acquire(1, thisThread)
+    const taker = new Taker(permits, { count: 3, rounds: 1, ledger: new SharedArrayBuffer(8) })
+    const turn = new Int32Array(permits.shared)
+    while (Atomics.load(turn, 2) === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    permits.resize(total)
+    if (total === 1) permits.release(1)
+    expect((await taker.taken).most).toBe(taken)
+    expect(permits.available).toBe(total === 1 ? 1 : 3)
+  })
+
+  it('while workers take and return them loses none', async () => {
+    const permits = Permits.of(2)
+    const ledger = new SharedArrayBuffer(8)
+    const takers = [1, 2, 3].map((count) => new Taker(permits, { count, rounds: 5000, ledger }))
+    await Promise.all(takers.map(({ ready }) => ready))
+    for (let i = 0; i < 2000; i++) permits.resize(1 + (i % 3))
+    await Promise.all(takers.map(({ taken }) => taken))
+    expect(permits.available).toBe(permits.total)
+  })
+})

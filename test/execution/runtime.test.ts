@@ -89,3 +89,28 @@ describe.each(['index.js', 'index.cjs'])('loading dist/%s', (file) => {
     expect(JSON.parse(stdout)).toEqual({ serving: 'function', workers: 0, native: [] })
   })
 })
+
+describe('two copies of the package in one process', () => {
+  it('share one runtime in each thread, the permits, and end cleanly', async () => {
+    const [esm, cjs] = ['index.js', 'index.cjs'].map((file) => JSON.stringify(join(top, 'dist', file)))
+    const program = `
+      import { createRequire } from 'node:module'
+      const copies = [await import(${esm}), createRequire(import.meta.url)(${cjs})]
+      const on = (key) => globalThis[Symbol.for('mlserving.' + key)]
+      const seen = new Set()
+      for (const { createServing, onnx } of copies) {
+        for (const placement of ['inline', 'thread']) {
+          const serving = createServing({ models: { m: onnx({ source: ${JSON.stringify(model)}, placement }) } })
+          await serving.ready()
+          const { prediction } = await serving.predict('m', { x: [1, 2, 3] })
+          console.log(JSON.stringify(prediction))
+          seen.add(on('onnxruntime')).add(on('permits'))
+        }
+      }
+      console.log(copies[0].createServing !== copies[1].createServing, seen.size, seen.has(undefined))
+    `
+    const { stdout, stderr, code } = await run('--eval', [program], { node: ['--input-type=module'] })
+    const answers = '[1,2,3]\n'.repeat(4)
+    expect({ stdout, stderr, code }).toEqual({ stdout: `${answers}true 2 false\n`, stderr: '', code: 0 })
+  })
+})

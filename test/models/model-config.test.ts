@@ -23,7 +23,7 @@ it.each<[string | object, RegExp]>([
     { task: { type: 'classification', output: 'p', clases: [] } },
     /task: unknown option "clases"\. Did you mean "classes"\?/,
   ],
-  [{ placement: 'gpu' }, /placement must be one of "thread", "inline"; got "gpu"/],
+  [{ placement: 'gpu' }, /placement must be one of "auto", "thread", "inline"; got "gpu"/],
   [{ source: '/etc/passwd' }, /unknown option "source"/],
 ])('%j is refused with its path', async (content, message) => {
   await expect(read(content)).rejects.toMatchObject({

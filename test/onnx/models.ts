@@ -4,6 +4,8 @@ import {
   type Dim,
   type Encoded,
   type ModelOptions,
+  ELEM_TYPE,
+  externalTensor,
   float32,
   graph,
   int64,
@@ -175,6 +177,37 @@ export function loopModel({ ms = 1000 }: { readonly ms?: number } = {}): Encoded
   })
 }
 
+/** `y` = `x` + w, both float32 [batch, 3], where the three float32 of w are in the file at `location`. */
+export function addExternal(location: string): Encoded {
+  return model({
+    nodes: [node('Add', ['x', 'w'], ['y'])],
+    inputs: [tensorValue('x', 'float32', ['batch', 3])],
+    outputs: [tensorValue('y', 'float32', ['batch', 3])],
+    initializers: [externalTensor('w', 'float32', [3], location)],
+  })
+}
+
+/** `y` is `x`, float32 [batch, 2], as another type; see {@link int4Output} for the two that abort. */
+export function castTo(elemType: ElemType): Encoded {
+  return castModel('float32', elemType)
+}
+
+/** `y`, float32 [batch, 2], is `x` of another type. */
+export function castFrom(elemType: ElemType): Encoded {
+  return castModel(elemType, 'float32')
+}
+
+function castModel(from: ElemType, to: ElemType): Encoded {
+  return model(
+    {
+      nodes: [node('Cast', ['x'], ['y'], { attributes: { to: { int: ELEM_TYPE[to] } } })],
+      inputs: [tensorValue('x', from, ['batch', 2])],
+      outputs: [tensorValue('y', to, ['batch', 2])],
+    },
+    { irVersion: 13, opsets: { '': 25 } },
+  )
+}
+
 /** `y` = `x` + [1, 2, 3], both int64 [batch, 3]. */
 export function addInt64(): Encoded {
   return model({
@@ -226,14 +259,7 @@ function double(shape: readonly number[]): Encoded {
  * process only.
  */
 export function int4Output(): Encoded {
-  return model(
-    {
-      nodes: [node('Cast', ['x'], ['y'], { attributes: { to: { int: 22 } } })],
-      inputs: [tensorValue('x', 'float32', ['batch', 2])],
-      outputs: [tensorValue('y', 'int4', ['batch', 2])],
-    },
-    { irVersion: 10, opsets: { '': 21 } },
-  )
+  return castTo('int4')
 }
 
 /** `x` float32 [batch, 3], `y` a sequence of two such tensors, which onnxruntime-node can't return. */

@@ -15,7 +15,7 @@ const [kind = '', placement = '', folder = '', delay = ''] = process.argv.slice(
 const say = (text: string) => writeSync(1, text)
 
 const heavy = join(folder, 'heavy.onnx')
-const slow = { path: join(folder, 'slow.onnx'), intraOpThreads: 1 }
+const slow = { path: join(folder, 'slow.onnx'), placement: 'thread', intraOpThreads: 1 } as const
 const serving = createServing({
   models: { heavy: onnx({ source: heavy, placement: placement === 'inline' ? 'inline' : 'thread' }) },
 })
@@ -42,7 +42,7 @@ async function load(): Promise<void> {
 /** Sessions that come and go. */
 async function replace(): Promise<void> {
   while (!ending) {
-    const session = await openSession('thread', slow)
+    const session = await openSession(slow)
     say('l')
     await session.close()
   }

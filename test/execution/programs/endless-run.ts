@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { openSession } from '../../../src/execution/open-session.js'
 
 async function main(): Promise<void> {
-  const session = await openSession('thread', {
+  const session = await openSession({
+    placement: 'thread',
     path: join(process.argv[2] ?? '', 'endless.onnx'),
     intraOpThreads: 1,
   })

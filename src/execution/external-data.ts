@@ -1,0 +1,58 @@
+import { readFileSync, statSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { ServingError } from '../errors.js'
+import { OnnxFormatError, readOnnx } from './onnx-graph.js'
+
+/**
+ * The largest file that is read for {@link refuseForeignData}. A model whose numbers lie in other files is itself
+ * small, and reading a large one twice would cost more than loading it once.
+ */
+const checkedBytes = 16 * 1024 * 1024
+
+/**
+ * Refuses a model that would have the runtime read files outside of the model's folder as its numbers. Links are
+ * left to the runtime, whose newer versions make this check themselves, for files of any size.
+ * @throws ServingError INVALID_MODEL
+ */
+export function refuseForeignData(model: string): void {
+  for (const location of externalData(model)) {
+    if (liesInside(location)) continue
+    throw new ServingError(
+      'INVALID_MODEL',
+      `${model}: its numbers are in "${location}", which is not in the model's folder. Put the file beside the model, and export it with a relative location.`,
+    )
+  }
+}
+
+function externalData(model: string): readonly string[] {
+  try {
+    return statSync(model).size > checkedBytes ? [] : readOnnx(readFileSync(model)).externalData
+  } catch {
+    return [] // not there, or no model: the runtime says so better
+  }
+}
+
+function liesInside(location: string): boolean {
+  // A model may come from any system.
+  if (path.posix.isAbsolute(location) || path.win32.isAbsolute(location)) return false
+  return path.posix.normalize(location.replaceAll('\\', '/')).split('/', 1)[0] !== '..'
+}
+
+/**
+ * The bytes of a model's file and of those that hold its numbers, where there are at most `limit` of them;
+ * Infinity where there are more, or where they can't be counted.
+ */
+export async function modelBytes(model: string, limit: number): Promise<number> {
+  try {
+    let bytes = (await stat(model)).size
+    if (bytes > limit) return Infinity
+    const { externalData } = readOnnx(await readFile(model))
+    for (const location of externalData) bytes += (await stat(path.resolve(model, '..', location))).size
+    return bytes > limit ? Infinity : bytes
+  } catch (error) {
+    if (error instanceof OnnxFormatError || (error as NodeJS.ErrnoException).code !== undefined)
+      return Infinity
+    throw error
+  }
+}

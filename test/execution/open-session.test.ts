@@ -1,0 +1,127 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { AutoSession } from '../../src/execution/auto.js'
+import { InlineSession } from '../../src/execution/inline.js'
+import { Instances } from '../../src/execution/instances.js'
+import { openSession, type OpenOptions } from '../../src/execution/open-session.js'
+import { coreCount, sharedPermits } from '../../src/execution/permits.js'
+import type { Session } from '../../src/execution/session.js'
+import { ThreadSession } from '../../src/execution/thread.js'
+import { addExternal, identityModel, loopModel } from '../onnx/models.js'
+import { bundle, run } from './program.js'
+import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
+
+const { path } = modelFolder()('identity', identityModel())
+
+const opened: Session[] = []
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((session) => session.close()))
+  sharedPermits().resize(coreCount())
+})
+
+async function open(options: Omit<OpenOptions, 'path'> & { path?: string } = {}): Promise<Session> {
+  const session = await openSession({ path, ...options })
+  opened.push(session)
+  return session
+}
+
+describe('openSession', () => {
+  it.each([
+    { options: {}, kind: AutoSession, placement: 'thread' },
+    { options: { placement: 'auto' }, kind: AutoSession, placement: 'thread' },
+    { options: { placement: 'thread' }, kind: ThreadSession, placement: 'thread' },
+    { options: { placement: 'inline' }, kind: InlineSession, placement: 'inline' },
+    { options: { instances: 2 }, kind: Instances, placement: 'thread' },
+    { options: { providers: ['cpu'] }, kind: AutoSession, placement: 'thread' },
+    { options: { providers: ['cuda', 'cpu'] }, kind: ThreadSession, placement: 'thread' },
+  ] as const)('makes of $options what they say', async ({ options, kind, placement }) => {
+    const session = await open(options)
+    expect(session).toBeInstanceOf(kind)
+    expect(session.placement).toBe(placement)
+    expect(session.providers).toEqual(['cpu'])
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('keeps a model in its thread whose numbers are large, in whatever file', async () => {
+    const folder = temporaryFolder()
+    const model = join(folder, 'model.onnx')
+    writeFileSync(model, addExternal('w.bin'))
+    writeFileSync(join(folder, 'w.bin'), new Uint8Array(12))
+    expect(await open({ path: model })).toBeInstanceOf(AutoSession)
+    writeFileSync(join(folder, 'w.bin'), new Uint8Array(1024 * 1024))
+    expect(await open({ path: model })).toBeInstanceOf(ThreadSession)
+  })
+
+  it('leaves a model in its thread whose runs take a millisecond', async () => {
+    const session = await open({ path: modelFolder()('busy', loopModel({ ms: 1 })).path })
+    for (let i = 0; i < 200; i++) await session.run(feeds(1, 4))
+    expect(session.placement).toBe('thread')
+  })
+
+  it.each([
+    { where: 'on the main thread', how: 'require(file)', moves: true },
+    {
+      where: 'in a context of its own, as tests of Jest are',
+      how: `require('node:vm').runInNewContext(source, { require, module: {}, exports: {}, process, console, performance,
+        setImmediate, setTimeout, clearTimeout, __filename: file, SharedArrayBuffer, Error })`,
+      moves: false,
+    },
+    {
+      where: 'in a worker',
+      how: `new (require('node:worker_threads').Worker)(file, { argv: process.argv.slice(2) })`,
+      moves: false,
+    },
+  ])('may move a session $where: $moves', async ({ how, moves }) => {
+    const program = `
+      const file = ${JSON.stringify(await bundle('auto-placement', temporaryFolder()))}
+      const source = require('node:fs').readFileSync(file, 'utf8')
+      process.argv[2] = ${JSON.stringify(path)}
+      ${how}
+    `
+    const { stdout, stderr } = await run('--eval', [program])
+    expect({ stdout, stderr }).toEqual({ stdout: `${moves}\n`, stderr: '' })
+  })
+
+  it('refuses several instances inline', async () => {
+    await expect(openSession({ path, placement: 'inline', instances: 2 })).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringContaining('2 instances inline'),
+    })
+  })
+
+  it('refuses a file that is not there, by its path', async () => {
+    await expect(openSession({ path: '/none.onnx' })).rejects.toMatchObject({
+      code: 'INVALID_MODEL',
+      message: expect.stringContaining('/none.onnx'),
+    })
+  })
+})
+
+describe('the threads of a run', () => {
+  const cores = coreCount()
+
+  it.each([
+    { options: {}, width: cores },
+    { options: { intraOpThreads: 1 }, width: 1 },
+    { options: { intraOpThreads: 1000 }, width: cores },
+    { options: { instances: 2 }, width: Math.max(1, Math.floor(cores / 2)) },
+    { options: { instances: cores + 1 }, width: 1 },
+    { options: { instances: 2, intraOpThreads: cores }, width: cores },
+    { options: { placement: 'inline', intraOpThreads: 2 }, width: 0 },
+  ] as const)('are $width for $options', async ({ options, width }) => {
+    expect((await open(options)).width).toBe(width)
+  })
+
+  it('are no more than the permits that the host allows', async () => {
+    sharedPermits().resize(1)
+    expect((await open()).width).toBe(1)
+  })
+
+  it('take no more permits than there are once the host allows fewer', async () => {
+    const session = await open()
+    sharedPermits().resize(1)
+    await session.run(feeds(1, 3))
+    expect(sharedPermits()).toMatchObject({ total: 1, available: 1 })
+  })
+})
