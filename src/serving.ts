@@ -88,7 +88,8 @@ const servingFields: Fields<CreateServingOptions> = {
   repository: text,
 }
 
-const predictFields: Fields<PredictOptions> = {
+/** How each option of a prediction is checked. */
+export const predictFields: Fields<PredictOptions> = {
   version: text,
   timeoutMs: integer(1, 2 ** 31 - 1),
   signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),

@@ -1,6 +1,8 @@
+import { ServingError } from '../errors.js'
 import { checkFields, func, provided, text, type Fields } from '../options.js'
 import { isDType } from '../tensor/tensor.js'
 import type { Awaitable, Codec, OutputSpec } from './codec.js'
+import { exposureFields, type ExposureOptions } from './exposure.js'
 import { modelFields, type ModelOptions } from './model-config.js'
 import { isStandardSchema, type StandardSchemaV1 } from './standard-schema.js'
 import type { VersionInfo } from './version.js'
@@ -19,7 +21,7 @@ export interface Model<I, O> extends AnyModel {
 
 export type Json = Readonly<Record<string, unknown>>
 
-export interface OnnxOptions<P, O, S, I> extends ModelOptions, Codec<P, O, S> {
+export interface OnnxOptions<P, O, S, I> extends ModelOptions, ExposureOptions, Codec<P, O, S> {
   /** A folder of version folders, or one `.onnx` file. */
   readonly source: string
   /** Any Standard Schema (zod, valibot, arktype ...): what callers are held to at run time. */
@@ -37,6 +39,7 @@ export interface OnnxDefinition extends AnyModel {
 
 const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> = {
   ...modelFields,
+  ...exposureFields,
   source: text,
   input: provided('a Standard Schema, such as one of zod', isStandardSchema),
   outputs: provided(
@@ -56,6 +59,13 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
   options: OnnxOptions<P, O, S, I>,
 ): Model<I, O> {
   checkFields<object>(options, onnxFields, 'onnx()', 'INVALID_OPTIONS')
+  const takesBytes = [options.input, options.encode, options.codec].some((part) => part !== undefined)
+  if (options.accepts !== undefined && !takesBytes) {
+    throw new ServingError(
+      'INVALID_OPTIONS',
+      'onnx(): accepts needs an input, encode or codec: the bytes are for it.',
+    )
+  }
   return { kind: 'onnx', options } as unknown as Model<I, O>
 }
 

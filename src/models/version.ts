@@ -9,6 +9,7 @@ import { openSession } from '../execution/open-session.js'
 import { coreCount } from '../execution/permits.js'
 import type { ModelSignature, Session } from '../execution/session.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
+import type { ExposureOptions } from './exposure.js'
 import { type ModelOptions, readVersionConfig } from './model-config.js'
 import type { VersionSource } from './repository.js'
 
@@ -22,7 +23,7 @@ export interface VersionInfo {
 }
 
 /** Everything a model's versions are loaded and served with. */
-export interface VersionOptions extends ModelOptions, CodecOptions {
+export interface VersionOptions extends ModelOptions, ExposureOptions, CodecOptions {
   readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
 }
 

@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net'
 import express from 'express'
 import express4 from 'express4'
 import fastify from 'fastify'
-import { mlServing as expressServing, type DoorOptions } from 'mlserving/express'
+import { mlServing as expressServing } from 'mlserving/express'
 import { mlServing as fastifyServing } from 'mlserving/fastify'
+import type { DoorOptions } from '../../src/http/door-options.js'
 import type { AnyServing } from '../../src/serving.js'
 
-export interface Mounting extends DoorOptions {
+export interface Mounting extends DoorOptions<unknown> {
   /** Where the host mounts the routes. Default: at its root. */
   readonly prefix?: string
 }
