@@ -1,20 +1,10 @@
-import type { Readable } from 'node:stream'
-import type {
-  FastifyInstance,
-  FastifyPluginAsync,
-  FastifyReply,
-  FastifyRequest,
-  FastifySchema,
-  RegisterOptions,
-} from 'fastify'
+import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServingError } from '../../src/errors.js'
-import { unsupportedType } from '../../src/http/body.js'
 import { Door } from '../../src/http/door.js'
 import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
-import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from '../../src/http/exchange.js'
-import type { Route } from '../../src/http/routes.js'
 import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
+import { mountRoutes } from './routes.js'
 
 export type { RequestContext }
 
@@ -59,85 +49,12 @@ async function plugin(
   })
 }
 
-function ownServing(
-  fastify: FastifyInstance,
-  options: CreateServingOptions & DoorOptions,
-): CreateServingOptions & DoorOptions {
+function ownServing<T extends CreateServingOptions>(
+  { log }: FastifyInstance,
+  options: T,
+): T & CreateServingOptions {
   const isEmpty = options.repository === undefined && options.models === undefined
-  return { logger: fastify.log, ...options, ...(isEmpty && { repository: './models' }) }
-}
-
-function mountRoutes(door: Door): FastifyPluginAsync {
-  return async (scope) => {
-    // Bodies are read and checked by the core, so that every door accepts and refuses the same: the schemas are for
-    // documents alone.
-    scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
-    scope.setValidatorCompiler(() => () => true)
-    scope.setSerializerCompiler(() => (data) => JSON.stringify(data))
-    for (const route of door.routes) {
-      for (const url of ignoresTrailingSlash(scope) ? [route.path] : [route.path, `${route.path}/`]) {
-        scope.route({
-          method: route.method,
-          url,
-          // `hide` is for @fastify/swagger: a path is documented once.
-          schema: (url === route.path ? route.schema : { hide: true }) as FastifySchema,
-          exposeHeadRoute: route.method === 'GET',
-          handler: (request, reply) => answer(door, route, request, reply),
-          errorHandler: (error: unknown, request, reply) => void refuse(door, error, request, reply),
-        })
-      }
-    }
-    return Promise.resolve()
-  }
-}
-
-function ignoresTrailingSlash({ initialConfig }: FastifyInstance): boolean {
-  const { ignoreTrailingSlash, routerOptions } = initialConfig
-  return ignoreTrailingSlash === true || routerOptions?.ignoreTrailingSlash === true
-}
-
-async function answer(
-  door: Door,
-  route: Route,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const hangUp = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) hangUp.abort()
-  })
-  const given = await door.answer(route, {
-    params: request.params as Record<string, string>,
-    query: queryOf(request.url),
-    headers: request.headers,
-    body: bodyOf(request),
-    signal: hangUp.signal,
-    source: request,
-  })
-  return send(reply, given)
-}
-
-/** The stream that the last preParsing hook gave; what else lies there a hook of the host has parsed. */
-function bodyOf({ body, raw }: FastifyRequest): HttpBody {
-  if (body === undefined) return { stream: raw }
-  const isStream = typeof body === 'object' && body !== null && 'pipe' in body
-  return isStream ? { stream: body as Readable } : { parsed: body }
-}
-
-/** Fastify refuses a content type that is none before any parser is asked; all else is for the host's handler. */
-function refuse(door: Door, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-  if (code !== 'FST_ERR_CTP_INVALID_MEDIA_TYPE') throw error
-  return send(reply, door.refuse(unsupportedType(request.headers), request.headers))
-}
-
-function send(reply: FastifyReply, given: HttpResponse | HandedOn): FastifyReply {
-  reply.headers(given.headers)
-  // An error for the host's handler, unless the caller is gone.
-  if (!('error' in given)) return reply.code(given.status).send(given.body)
-  if (reply.raw.destroyed) return reply
-  throw given.error
+  return { logger: log, ...options, ...(isEmpty && { repository: './models' }) }
 }
 
 /**
