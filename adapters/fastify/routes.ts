@@ -11,6 +11,9 @@ import type { Door } from '../../src/http/door.js'
 import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from '../../src/http/exchange.js'
 import type { Route } from '../../src/http/routes.js'
 
+/** A path is documented once: what @fastify/swagger reads of its twin with a slash at the end. */
+const undocumented: FastifySchema & { readonly hide: boolean } = { hide: true }
+
 /** A plugin with the routes of a door. */
 export function mountRoutes(door: Door): FastifyPluginAsync {
   return async (scope) => {
@@ -25,8 +28,7 @@ export function mountRoutes(door: Door): FastifyPluginAsync {
         scope.route({
           method: route.method,
           url,
-          // `hide` is for @fastify/swagger: a path is documented once.
-          schema: (url === route.path ? route.schema : { hide: true }) as FastifySchema,
+          schema: url === route.path ? route.schema : undocumented,
           exposeHeadRoute: route.method === 'GET',
           handler: (request, reply) => answer(door, route, request, reply),
           errorHandler: (error: unknown, request, reply) => void refuse(door, error, request, reply),

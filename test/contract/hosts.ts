@@ -33,7 +33,7 @@ export const ownAnswer = "the app's own page"
 export const ownNotFound = 'the app has no such page'
 
 /** What the app's own error handler answers. */
-export function ownError(error: unknown): { status: number; body: object } {
+function ownError(error: unknown): { status: number; body: object } {
   const { status = 500, code, message } = error as { status?: number; code?: string; message?: string }
   return { status, body: { handler: 'own', code, message } }
 }
