@@ -5,6 +5,20 @@ export interface JsonShape {
 }
 
 /**
+ * Whether a JSON text is so short, and has so few brackets, that it must be within the limits: what most texts are.
+ */
+export function isSurelyWithin(text: string, limits: JsonShape): boolean {
+  if (text.length / 2 > limits.elements) return false // an element has a comma or bracket beside it
+  let brackets = 0
+  for (const bracket of '[{') {
+    for (let i = text.indexOf(bracket); i !== -1; i = text.indexOf(bracket, i + 1)) {
+      if (++brackets > limits.depth) return false
+    }
+  }
+  return true
+}
+
+/**
  * Counts a text's nesting and elements without parsing it; stops at the first that passes its limit. Of a text that
  * is no JSON it counts something, and JSON.parse says what is wrong.
  */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { messageOf, ServingError } from '../errors.js'
 import { isPlainObject, show } from '../options.js'
-import { markLongIntegers, measureJson, type JsonShape } from './json-scan.js'
+import { isSurelyWithin, markLongIntegers, measureJson, type JsonShape } from './json-scan.js'
 import { copyValue, measureValue } from './json-value.js'
 
 /** The most that a JSON body may hold. */
@@ -26,7 +26,7 @@ export interface JsonObject {
 export function parseJsonObject(bytes: Uint8Array, limits: JsonLimits): JsonObject {
   if (bytes.length === 0) throw invalid('the body is empty; send a JSON object.')
   const text = decode(bytes)
-  check(measureJson(text, shapeOf(limits)), limits)
+  if (!isSurelyWithin(text, shapeOf(limits))) check(measureJson(text, shapeOf(limits)), limits)
   const fields = asObject(parse(text))
   return mayHaveLongIntegers.test(text) ? { fields, exact: () => parseExactly(text) } : { fields }
 }
@@ -58,11 +58,11 @@ function parse(text: string): unknown {
   } catch (error) {
     throw invalid(`the body is not JSON: ${messageOf(error)}`, error)
   }
-  return mayHaveProtoKey.test(text) ? copyValue(value) : value
+  return text.includes('__proto__') || escapedProtoKey.test(text) ? copyValue(value) : value
 }
 
-/** The key itself, or an escape of one of its letters: `_`, `o`, `p`, `r`, `t`. */
-const mayHaveProtoKey = /__proto__|\\u00[567]/
+/** An escape of one of the letters of `__proto__`. */
+const escapedProtoKey = /\\u00[567]/
 
 const mayHaveLongIntegers = /\d{16}/
 

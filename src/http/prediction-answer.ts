@@ -62,7 +62,11 @@ export function predictionsAnswer(
     ),
     latency_ms: performance.now() - startedAt,
   }
-  return json(200, answer, degradedHeader(settled.filter((one): one is AnyPrediction => !(one instanceof Error))))
+  return json(
+    200,
+    answer,
+    degradedHeader(settled.filter((one): one is AnyPrediction => !(one instanceof Error))),
+  )
 }
 
 function outcomeOf({ prediction, confidence, scores, meta }: AnyPrediction, withScores: boolean): object {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { checkJsonObject, parseJsonObject } from '../../src/http/json.js'
-import { measureJson } from '../../src/http/json-scan.js'
+import { isSurelyWithin, measureJson } from '../../src/http/json-scan.js'
 import { measureValue } from '../../src/http/json-value.js'
 
 const unlimited = { maxBodyDepth: Infinity, maxBodyElements: Infinity }
@@ -77,6 +77,18 @@ describe('the scan', () => {
         const { hasProtoKey: _, ...shape } = measureValue(JSON.parse(text), everything)
         expect(shape).toEqual(measureJson(text, everything))
       }),
+    )
+  })
+
+  test('is only left out where the limits can not be passed', () => {
+    fc.assert(
+      fc.property(text, fc.nat(12), fc.nat(40), (text, depth, elements) => {
+        if (!isSurelyWithin(text, { depth, elements })) return
+        const shape = naiveShape(JSON.parse(text))
+        expect(shape.depth).toBeLessThanOrEqual(depth)
+        expect(shape.elements).toBeLessThanOrEqual(elements)
+      }),
+      { numRuns: 2000 },
     )
   })
 
