@@ -1,11 +1,11 @@
 import { createServing, float32, onnx } from 'mlserving'
-import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { AnyServing } from '../../src/serving.js'
 import { temporaryFolder } from '../execution/support.js'
 import { ask, json, post } from '../http/client.js'
+import { quietLogger } from '../models/quiet-logger.js'
 import { writeInto } from '../models/temporary-repository.js'
 import { identityModel } from '../onnx/models.js'
 import { hosts, type RunningHost } from './hosts.js'
@@ -169,19 +169,16 @@ describe.each(hosts)('$name', ({ start }) => {
       expect(json(answer)).toMatchObject({ prediction: 'any' })
     })
   })
+})
 
-  test('it is not reachable either while the models are still being looked up', async () => {
-    await using early = asAny(
-      createServing({
-        repository: folder,
-        models: { closed: onnx({ source: join(folder, '1'), placement: 'inline', encode }) },
-      }),
-    )
-    await using ownHost = await start(early)
-    expect((await post(ownHost.origin, '/models/closed/predict', { x: 1 })).status).toBe(403)
-    await early.ready().catch(() => {})
-    expect(seen).toEqual([])
+test('a model is known not to be reachable before the models of a folder are looked up', async () => {
+  await using early = createServing({
+    repository: folder,
+    logger: quietLogger(),
+    models: { closed: onnx({ source: folder, placement: 'inline', encode }) },
   })
+  expect(early.models.has('closed')).toBe(false)
+  expect(await early.models.httpProfile('closed')).toMatchObject({ checked: false })
 })
 
 describe('onnx()', () => {
