@@ -33,6 +33,11 @@ export const errorTable = {
     retryable: false,
     meaning: 'The request names no model and there is no single or default one.',
   },
+  NOT_EXPOSED: {
+    status: 403,
+    retryable: false,
+    meaning: "Over HTTP nothing would check the input before the model's own code has it.",
+  },
   MODEL_NOT_FOUND: { status: 404, retryable: false, meaning: 'No model of that name.' },
   VERSION_NOT_FOUND: {
     status: 404,
@@ -45,7 +50,11 @@ export const errorTable = {
     retryable: false,
     meaning: 'The caller hung up or aborted before the answer was there.',
   },
-  BODY_TOO_LARGE: { status: 413, retryable: false, meaning: 'The request body is larger than maxBodyBytes.' },
+  BODY_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    meaning: 'The request body, inflated, is larger than maxBodyBytes.',
+  },
   UNSUPPORTED_MEDIA_TYPE: {
     status: 415,
     retryable: false,

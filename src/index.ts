@@ -14,6 +14,7 @@ export type { AnyPrediction, PredictionMeta, PredictOptions } from './predict.js
 export { defaultServing } from './default-serving.js'
 export type { Register, RegisteredServing } from './default-serving.js'
 export { custom, onnx } from './models/definition.js'
+export type { ExposureOptions, HttpProfile } from './models/exposure.js'
 export type { AnyModel, CustomOptions, Json, Model, OnnxOptions } from './models/definition.js'
 export { classify, scored } from './models/classification.js'
 export type { Classification, ClassifyOptions, Scored } from './models/classification.js'

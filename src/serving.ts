@@ -125,6 +125,7 @@ const servingFields: Fields<CreateServingOptions> = {
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
 }
 
+/** How each option of a prediction is checked. */
 export const predictFields: Fields<PredictOptions> = {
   version: text,
   timeoutMs: integer(1, 2 ** 31 - 1),

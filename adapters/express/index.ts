@@ -1,9 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Door, type DoorOptions } from '../../src/http/door.js'
+import { Door } from '../../src/http/door.js'
+import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
 import { nodeHandler } from '../../src/http/node-handler.js'
 import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
 
-export type { DoorOptions }
+export type { RequestContext }
+
+export type DoorOptions = CommonOptions<IncomingMessage>
 
 /** Express middleware; also what connect and Nest call. */
 export interface ServingHandler {

@@ -1,21 +1,14 @@
-import type { Readable } from 'node:stream'
-import type {
-  FastifyError,
-  FastifyInstance,
-  FastifyPluginAsync,
-  FastifyReply,
-  FastifyRequest,
-  RegisterOptions,
-} from 'fastify'
+import type { FastifyInstance, FastifyRequest, RegisterOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServingError } from '../../src/errors.js'
-import { notJson } from '../../src/http/body.js'
-import { Door, type DoorOptions } from '../../src/http/door.js'
-import type { HttpBody, HttpResponse } from '../../src/http/exchange.js'
-import { routes, type Route } from '../../src/http/routes.js'
+import { Door } from '../../src/http/door.js'
+import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
 import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
+import { mountRoutes } from './routes.js'
 
-export type { DoorOptions }
+export type { RequestContext }
+
+export type DoorOptions = CommonOptions<FastifyRequest>
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -27,22 +20,26 @@ declare module 'fastify' {
 export interface MlServingOptions extends CreateServingOptions, DoorOptions, RegisterOptions {
   /** A serving that is the caller's to close. Default: one of the plugin's own, of the options beside it. */
   readonly serving?: AnyServing
+  /** The name under which the instance has the serving. Default: `'serving'`. */
+  readonly decorator?: string
   /** Where the routes are mounted. Default: at the root. */
   readonly prefix?: string
 }
 
 async function plugin(
   fastify: FastifyInstance,
-  { serving, prefix, logLevel, logSerializers, ...options }: MlServingOptions,
+  { serving, decorator = 'serving', prefix, logLevel, logSerializers, ...options }: MlServingOptions,
 ): Promise<void> {
-  if (fastify.hasDecorator('serving')) {
+  const taken: unknown = fastify.hasDecorator(decorator) ? fastify.getDecorator(decorator) : undefined
+  if (taken !== undefined && taken !== serving) {
     throw new ServingError(
       'INVALID_OPTIONS',
-      'fastify.serving is taken: mlserving is registered once in a scope. Register it in sibling scopes to have two.',
+      `fastify.${decorator} is taken: to have two servings, register them in sibling scopes, or with another \`decorator\`.`,
     )
   }
   const door = Door.open(serving ?? ownServing(fastify, options), serving === undefined ? {} : options)
-  fastify.decorate('serving', door.serving)
+  if (taken === undefined) fastify.decorate(decorator, door.serving)
+  // Draining: once a serving has `drain()`, `fastify.addHook('preClose', () => door.serving.drain())` stands here.
   if (door.ownsServing) fastify.addHook('onClose', () => door.serving.close())
   // fastify-plugin lifts this plugin into the host's scope and drops these: the routes have a scope of their own.
   await fastify.register(mountRoutes(door), {
@@ -52,73 +49,12 @@ async function plugin(
   })
 }
 
-function ownServing(
-  fastify: FastifyInstance,
-  options: CreateServingOptions & DoorOptions,
-): CreateServingOptions & DoorOptions {
+function ownServing<T extends CreateServingOptions>(
+  { log }: FastifyInstance,
+  options: T,
+): T & CreateServingOptions {
   const isEmpty = options.repository === undefined && options.models === undefined
-  return { logger: fastify.log, ...options, ...(isEmpty && { repository: './models' }) }
-}
-
-function mountRoutes(door: Door): FastifyPluginAsync {
-  return async (scope) => {
-    // Bodies are read by the core, so that every door accepts and refuses the same.
-    scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
-    for (const route of routes) {
-      for (const url of ignoresTrailingSlash(scope) ? [route.path] : [route.path, `${route.path}/`]) {
-        scope.route({
-          method: route.method,
-          url,
-          exposeHeadRoute: route.method === 'GET',
-          handler: (request, reply) => answer(door, route, request, reply),
-          errorHandler: (error, request, reply) => void refuse(door, error, request, reply),
-        })
-      }
-    }
-    return Promise.resolve()
-  }
-}
-
-function ignoresTrailingSlash({ initialConfig }: FastifyInstance): boolean {
-  const { ignoreTrailingSlash, routerOptions } = initialConfig
-  return ignoreTrailingSlash === true || routerOptions?.ignoreTrailingSlash === true
-}
-
-async function answer(
-  door: Door,
-  route: Route,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const hangUp = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) hangUp.abort()
-  })
-  const response = await door.answer(route, {
-    params: request.params as Record<string, string>,
-    headers: request.headers,
-    body: bodyOf(request),
-    signal: hangUp.signal,
-  })
-  return send(reply, response)
-}
-
-/** The stream that the last preParsing hook gave; what else lies there a hook of the host has parsed. */
-function bodyOf({ body, raw }: FastifyRequest): HttpBody {
-  if (body === undefined) return { stream: raw }
-  const isStream = typeof body === 'object' && body !== null && 'pipe' in body
-  return isStream ? { stream: body as Readable } : { parsed: body }
-}
-
-/** Fastify refuses a content type that is none before any parser is asked; all else is for the host's handler. */
-function refuse(door: Door, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (error.code !== 'FST_ERR_CTP_INVALID_MEDIA_TYPE') throw error
-  return send(reply, door.refuse(notJson(request.headers), request.headers))
-}
-
-function send(reply: FastifyReply, { status, headers, body }: HttpResponse): FastifyReply {
-  return reply.code(status).headers(headers).send(body)
+  return { logger: log, ...options, ...(isEmpty && { repository: './models' }) }
 }
 
 /**

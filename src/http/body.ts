@@ -1,82 +1,151 @@
 import { finished, type Readable } from 'node:stream'
 import { messageOf, ServingError } from '../errors.js'
-import { isPlainObject, show } from '../options.js'
+import { show } from '../options.js'
 import type { HttpRequest } from './exchange.js'
+import { encodingOf, type Encoding } from './inflate.js'
+import { checkJsonObject, parseJsonObject, type JsonLimits, type JsonObject } from './json.js'
+import { isJsonType, matchesType } from './media-type.js'
 
-/**
- * The JSON object in a request's body, read with a limit, or as the host has parsed it.
- * @throws ServingError INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
- */
-export async function readJsonObject(
-  request: HttpRequest,
-  maxBytes: number,
-): Promise<Readonly<Record<string, unknown>>> {
-  const { body } = request
-  const given = 'parsed' in body ? body.parsed : await readBytes(request, body.stream, maxBytes)
-  // A host's raw parser leaves bytes as well.
-  const value = given instanceof Uint8Array ? parse(given) : given
-  if (isPlainObject(value)) return value
-  throw new ServingError('INVALID_REQUEST', `the body must be a JSON object; got ${show(value)}.`)
+/** The most that a body may hold. */
+export interface BodyLimits extends JsonLimits {
+  /** In bytes, inflated. */
+  readonly maxBodyBytes: number
 }
 
-async function readBytes(request: HttpRequest, stream: Readable, maxBytes: number): Promise<Uint8Array> {
-  checkMediaType(request)
+/**
+ * Whether a body is JSON, or the bytes of one of the types that its model `accepts`. A body without a type is JSON;
+ * so is one that the host has parsed, whatever its type.
+ * @throws ServingError UNSUPPORTED_MEDIA_TYPE
+ */
+export function bodyKind({ headers, body }: HttpRequest, accepts: readonly string[]): 'json' | 'bytes' {
+  const type = headers['content-type']
+  if (type === undefined || isJsonType(String(type))) return 'json'
+  if (matchesType(String(type), accepts)) return 'bytes'
+  if ('parsed' in body) return 'json'
+  throw unsupportedType(headers, accepts)
+}
+
+/** What is said of a content type that is not served, or malformed. */
+export function unsupportedType(
+  headers: HttpRequest['headers'],
+  accepts: readonly string[] = [],
+): ServingError {
+  const allowed = ['application/json', ...accepts].join(', ').replace(/, (?=[^,]+$)/, ' or ')
+  return new ServingError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    `the body must be ${allowed}; got ${show(headers['content-type'])}.`,
+  )
+}
+
+/**
+ * The JSON object in a request's body, read with limits, or as the host has parsed it.
+ * @throws ServingError INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
+ */
+export async function readJsonObject(request: HttpRequest, limits: BodyLimits): Promise<JsonObject> {
+  const { body } = request
+  const given = 'parsed' in body ? body.parsed : await read(request, body.stream, limits.maxBodyBytes)
+  // A host's raw parser leaves bytes as well.
+  return given instanceof Uint8Array ? parseJsonObject(given, limits) : checkJsonObject(given, limits)
+}
+
+/**
+ * The bytes of a request's body, inflated, in memory of their own.
+ * @throws ServingError INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
+ */
+export async function readBytes(request: HttpRequest, { maxBodyBytes }: BodyLimits): Promise<Uint8Array> {
+  const { body } = request
+  if (!('parsed' in body)) return read(request, body.stream, maxBodyBytes)
+  if (body.parsed instanceof Uint8Array) return new Uint8Array(body.parsed)
+  if (typeof body.parsed === 'string') return new TextEncoder().encode(body.parsed)
+  throw new ServingError(
+    'INVALID_REQUEST',
+    `the model takes the body's bytes, of which the app's own parser has made ${show(body.parsed)}.`,
+  )
+}
+
+async function read(request: HttpRequest, stream: Readable, maxBytes: number): Promise<Uint8Array> {
+  const encoding = encodingOf(request.headers)
   if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes)
+  return encoding === undefined ? readPlain(stream, maxBytes) : readEncoded(stream, maxBytes, encoding)
+}
+
+function readPlain(stream: Readable, maxBytes: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let size = 0
-    stream.on('data', (chunk: Buffer) => {
-      size += chunk.length
-      if (size > maxBytes) {
-        // What still comes is dropped rather than left: the connection has further requests behind it.
-        chunks.length = 0
-        reject(tooLarge(maxBytes))
-      } else {
-        chunks.push(chunk)
-      }
+    const chunks = new Chunks(maxBytes)
+    stream.on('data', (chunk: Uint8Array) => {
+      // What still comes is dropped rather than left: the connection has further requests behind it.
+      if (!chunks.add(chunk)) reject(tooLarge(maxBytes))
     })
     finished(stream, { writable: false }, (error) => {
-      if (!error) return resolve(Buffer.concat(chunks))
-      const message = `the body did not arrive whole: ${messageOf(error)}`
-      reject(new ServingError('ABORTED', message, { cause: error }))
+      if (error) reject(notWhole(error))
+      else resolve(chunks.joined())
     })
   })
 }
 
-function checkMediaType({ headers }: HttpRequest): void {
-  if (
-    !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(String(headers['content-type'] ?? 'application/json'))
-  ) {
-    throw notJson(headers)
+/** Inflates while it reads, so that what a few bytes would become is never held beyond the limit. */
+function readEncoded(stream: Readable, maxBytes: number, encoding: Encoding): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const decoder = encoding.createDecoder()
+    const sent = new Chunks(maxBytes)
+    const inflated = new Chunks(maxBytes)
+    const refuse = (error: ServingError): void => {
+      reject(error)
+      stream.unpipe(decoder)
+      decoder.destroy()
+      stream.resume() // dropped rather than left, as above
+    }
+    stream.on('data', (chunk: Uint8Array) => {
+      if (!sent.count(chunk)) refuse(tooLarge(maxBytes))
+    })
+    finished(stream, { writable: false }, (error) => {
+      if (error) refuse(notWhole(error))
+    })
+    decoder.on('data', (chunk: Uint8Array) => {
+      if (!inflated.add(chunk)) refuse(tooLarge(maxBytes))
+    })
+    decoder.on('end', () => resolve(inflated.joined()))
+    decoder.on('error', (error) => {
+      const message = `the body is not valid ${encoding.name}: ${messageOf(error)}`
+      refuse(new ServingError('INVALID_REQUEST', message, { cause: error }))
+    })
+    stream.pipe(decoder)
+  })
+}
+
+/** The chunks of a body as they come, up to a number of bytes. */
+class Chunks {
+  #chunks: Uint8Array[] = []
+  #size = 0
+
+  constructor(private readonly maxBytes: number) {}
+
+  /** @returns false once there are too many bytes; what came before is then let go */
+  add(chunk: Uint8Array): boolean {
+    if (this.count(chunk)) this.#chunks.push(chunk)
+    else this.#chunks = []
+    return this.#size <= this.maxBytes
   }
-  const encoding = String(headers['content-encoding'] ?? 'identity')
-  if (encoding.toLowerCase() !== 'identity') {
-    throw new ServingError('UNSUPPORTED_MEDIA_TYPE', `the body must not be encoded; got ${show(encoding)}.`)
+
+  count({ length }: Uint8Array): boolean {
+    this.#size += length
+    return this.#size <= this.maxBytes
+  }
+
+  joined(): Uint8Array {
+    const bytes = new Uint8Array(this.#size)
+    let offset = 0
+    for (const chunk of this.#chunks) {
+      bytes.set(chunk, offset)
+      offset += chunk.length
+    }
+    return bytes
   }
 }
 
-/** What is said of a content type other than JSON's, and of one that is malformed. */
-export function notJson(headers: HttpRequest['headers']): ServingError {
-  const type = show(headers['content-type'])
-  return new ServingError('UNSUPPORTED_MEDIA_TYPE', `the body must be application/json; got ${type}.`)
+function notWhole(error: Error): ServingError {
+  return new ServingError('ABORTED', `the body did not arrive whole: ${messageOf(error)}`, { cause: error })
 }
-
-function parse(bytes: Uint8Array): unknown {
-  if (bytes.length === 0) throw new ServingError('INVALID_REQUEST', 'the body is empty; send a JSON object.')
-  let text: string
-  try {
-    text = utf8.decode(bytes)
-  } catch (error) {
-    throw new ServingError('INVALID_REQUEST', 'the body is not valid UTF-8.', { cause: error })
-  }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new ServingError('INVALID_REQUEST', `the body is not JSON: ${messageOf(error)}`, { cause: error })
-  }
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 function tooLarge(maxBytes: number): ServingError {
   return new ServingError('BODY_TOO_LARGE', `the body is larger than ${maxBytes} bytes.`)

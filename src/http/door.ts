@@ -1,32 +1,35 @@
-import type { ServingError } from '../errors.js'
-import { checkFields, integer, isPlainObject, type Fields } from '../options.js'
+import { asServingError, type ServingError } from '../errors.js'
+import { checkFields, isPlainObject } from '../options.js'
 import { createServing, isServing, type AnyServing, type CreateServingOptions } from '../serving.js'
-import type { HttpRequest, HttpResponse } from './exchange.js'
-import { requestIdOf } from './native.js'
+import { checkContext, doorFields, type DoorOptions } from './door-options.js'
+import type { HandedOn, HttpRequest, HttpResponse } from './exchange.js'
+import type { Limits } from './native.js'
 import { problem } from './problem.js'
-import type { Route } from './routes.js'
-
-/** What an HTTP door does beyond its serving. */
-export interface DoorOptions {
-  /** The largest body that is read, in bytes. Default: 16 MiB. */
-  readonly maxBodyBytes?: number
-  /** The most `instances` of one request. Default: 1000. */
-  readonly maxInstances?: number
-}
-
-const doorFields: Fields<DoorOptions> = { maxBodyBytes: integer(1), maxInstances: integer(1) }
+import { requestIdOf } from './request-id.js'
+import { routes, type Route } from './routes.js'
 
 /** A serving behind HTTP: answers a route's requests, and never throws. */
 export class Door {
-  readonly #options: Required<DoorOptions>
+  /** The routes that are mounted. */
+  readonly routes: readonly Route[]
+  readonly #options: DoorOptions
+  readonly #limits: Limits
 
   private constructor(
     readonly serving: AnyServing,
     /** Whether the door made the serving, and so closes it. */
     readonly ownsServing: boolean,
-    { maxBodyBytes = 16 * 1024 * 1024, maxInstances = 1000 }: DoorOptions,
+    options: DoorOptions,
   ) {
-    this.#options = { maxBodyBytes, maxInstances }
+    const {
+      maxBodyBytes = 16 * 1024 * 1024,
+      maxBodyDepth = 64,
+      maxBodyElements = 4 * 1024 * 1024,
+      maxInstances = 1000,
+    } = options
+    this.#options = options
+    this.#limits = { maxBodyBytes, maxBodyDepth, maxBodyElements, maxInstances }
+    this.routes = routes.filter(({ group }) => options.routes?.includes(group) ?? true)
   }
 
   /**
@@ -50,22 +53,42 @@ export class Door {
   }
 
   /** Answers with an error what no route can be asked about: a path or a header that is no HTTP. */
-  refuse(error: ServingError, headers: HttpRequest['headers']): HttpResponse {
-    return problem(error, requestIdOf(headers), this.serving.logger)
+  refuse(error: ServingError, headers: HttpRequest['headers']): HttpResponse | HandedOn {
+    return this.#failure(error, requestIdOf(headers))
   }
 
-  async answer(route: Route, request: HttpRequest): Promise<HttpResponse> {
-    const requestId = requestIdOf(request.headers)
+  async answer(route: Route, request: HttpRequest): Promise<HttpResponse | HandedOn> {
+    let requestId = requestIdOf(request.headers)
+    let said: unknown
     try {
-      const response = await route.handle({
-        serving: this.serving,
-        options: this.#options,
-        request,
-        requestId,
-      })
-      return { ...response, headers: { ...response.headers, 'x-request-id': requestId } }
+      if (route.group === 'predict') said = await this.#options.context?.(request.source as never)
     } catch (error) {
-      return problem(error, requestId, this.serving.logger)
+      return handedOn(error, requestId)
+    }
+    try {
+      const context = checkContext(said)
+      requestId = context.requestId ?? requestId
+      const { serving } = this
+      const response = await route.handle({ serving, limits: this.#limits, request, requestId, context })
+      return { ...response, headers: { ...common(requestId), ...response.headers } }
+    } catch (error) {
+      return this.#failure(error, requestId)
     }
   }
+
+  #failure(cause: unknown, requestId: string): HttpResponse | HandedOn {
+    const error = asServingError(cause)
+    if (this.#options.errors === 'host') return handedOn(error, requestId)
+    const response = problem(error, requestId, this.serving.logger)
+    return { ...response, headers: { ...common(requestId), ...response.headers } }
+  }
+}
+
+/** Every answer is of its moment, and may be about one person. */
+function common(requestId: string): Readonly<Record<string, string>> {
+  return { 'x-request-id': requestId, 'cache-control': 'no-store' }
+}
+
+function handedOn(error: unknown, requestId: string): HandedOn {
+  return { error, headers: { 'x-request-id': requestId } }
 }

@@ -4,11 +4,15 @@ import type { Readable } from 'node:stream'
 export interface HttpRequest {
   /** The values of the path's `:parameters`, decoded. */
   readonly params: Readonly<Record<string, string>>
+  /** What stands behind the path's question mark, undecoded; empty where there is none. */
+  readonly query: string
   /** By lower-case name; of a repeated header, what Node gives. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: HttpBody
   /** Aborted when the caller hangs up. */
   readonly signal: AbortSignal
+  /** The framework's own request, for the host's `context`. */
+  readonly source: unknown
 }
 
 /** A body still to be read, or one that the host has parsed already. */
@@ -18,6 +22,18 @@ export interface HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
+}
+
+/** An error that the host's own error handler is to answer. */
+export interface HandedOn {
+  readonly error: unknown
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** The query of a request target. */
+export function queryOf(target: string): string {
+  const start = target.indexOf('?')
+  return start === -1 ? '' : target.slice(start + 1).replace(/#.*$/s, '')
 }
 
 export function json(

@@ -1,16 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ServingError } from '../errors.js'
 import type { Door } from './door.js'
-import type { HttpBody, HttpResponse } from './exchange.js'
-import { routes, type Route } from './routes.js'
+import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from './exchange.js'
+import type { Route } from './routes.js'
 
 /** A handler of Node's own requests, as Express 4 and 5, Nest and connect call it. */
 export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 /** Serves the routes of a door; what is not one of them goes on to `next`. */
 export function nodeHandler(door: Door): NodeHandler {
+  const table = door.routes.map((route) => ({ route, segments: route.path.split('/') }))
   return (req, res, next) => {
-    const match = findRoute(req)
+    const match = findRoute(table, req)
     if (match === undefined) return next()
     const { route, params } = match
     if (params === undefined) {
@@ -18,15 +19,22 @@ export function nodeHandler(door: Door): NodeHandler {
         'INVALID_REQUEST',
         'the path is malformed: a "%" needs two hex digits of UTF-8.',
       )
-      return send(req, res, door.refuse(error, req.headers))
+      return send(req, res, next, door.refuse(error, req.headers))
     }
     const hangUp = new AbortController()
     res.once('close', () => {
       if (!res.writableFinished) hangUp.abort()
     })
     door
-      .answer(route, { params, headers: req.headers, body: bodyOf(req), signal: hangUp.signal })
-      .then((response) => send(req, res, response))
+      .answer(route, {
+        params,
+        query: queryOf(req.url ?? ''),
+        headers: req.headers,
+        body: bodyOf(req),
+        signal: hangUp.signal,
+        source: req,
+      })
+      .then((answer) => send(req, res, next, answer))
       .catch(next)
   }
 }
@@ -37,9 +45,12 @@ interface Match {
   readonly params: Record<string, string> | undefined
 }
 
-const table = routes.map((route) => ({ route, segments: route.path.split('/') }))
+interface Entry {
+  readonly route: Route
+  readonly segments: readonly string[]
+}
 
-function findRoute(req: IncomingMessage): Match | undefined {
+function findRoute(table: readonly Entry[], req: IncomingMessage): Match | undefined {
   const method = req.method === 'HEAD' ? 'GET' : req.method
   const given = pathOf(req.url ?? '/')
     .split('/')
@@ -90,8 +101,19 @@ function bodyOf(req: IncomingMessage & { body?: unknown }): HttpBody {
   return req.body === undefined || isUnread ? { stream: req } : { parsed: req.body }
 }
 
-function send(req: IncomingMessage, res: ServerResponse, { status, headers, body }: HttpResponse): void {
+function send(
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: (error?: unknown) => void,
+  answer: HttpResponse | HandedOn,
+): void {
+  // The caller is gone, or the host has answered meanwhile.
   if (res.headersSent || res.destroyed) return
+  if ('error' in answer) {
+    for (const [name, value] of Object.entries(answer.headers)) res.setHeader(name, value)
+    return next(answer.error)
+  }
+  const { status, headers, body } = answer
   res.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) })
   res.end(req.method === 'HEAD' ? undefined : body)
 }

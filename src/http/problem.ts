@@ -29,7 +29,17 @@ export function problem(cause: unknown, requestId: string, logger: Logger): Http
   }
 }
 
+/** A message may quote what the caller sent, by way of a schema; what comes back stays short. */
+const maxDetailLength = 2000
+
 /** What a caller may read of an error. */
-export function problemDetail(error: { readonly expose: boolean; readonly message: string }): string {
-  return error.expose ? error.message : 'The server failed; its log has the details under this request_id.'
+export function problemDetail({
+  expose,
+  message,
+}: {
+  readonly expose: boolean
+  readonly message: string
+}): string {
+  if (!expose) return 'The server failed; its log has the details under this request_id.'
+  return message.length <= maxDetailLength ? message : `${message.slice(0, maxDetailLength)}...`
 }

@@ -104,6 +104,13 @@ export class VersionCodec implements RequestCodec {
     )
   }
 
+  /** Whether plain values become 64-bit integers here, with no code of the user's between. */
+  get takesExactIntegers(): boolean {
+    const { input, encode } = this.#options
+    const isMetadata = input === undefined && encode === undefined
+    return isMetadata && this.#signature.inputs.some(({ dtype }) => dtype === 'int64' || dtype === 'uint64')
+  }
+
   #checkOutput(name: string, dtype?: DType): void {
     const { outputs } = this.#signature
     const found = outputs.find((output) => output.name === name)

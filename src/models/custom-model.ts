@@ -5,6 +5,7 @@ import { CustomSession, type CustomRun } from '../execution/custom.js'
 import { canonicalJson } from './canonical-json.js'
 import { outcomeOf, type Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
+import type { ExposureOptions } from './exposure.js'
 import type { Encoded, Kept, LoadedModel, RequestCodec } from './loaded-model.js'
 import type { CustomModelOptions } from './model-config.js'
 import type { VersionInfo } from './onnx-model.js'
@@ -13,7 +14,7 @@ import type { VersionSource } from './repository.js'
 import { validated, type StandardSchemaV1 } from './standard-schema.js'
 
 /** Everything a custom model's versions are loaded and served with. */
-export interface CustomVersionOptions extends CustomModelOptions {
+export interface CustomVersionOptions extends CustomModelOptions, ExposureOptions {
   readonly input?: StandardSchemaV1 | undefined
   readonly cacheKey?: ((row: never) => string) | undefined
   readonly load: (version: VersionInfo) => Awaitable<unknown>
@@ -77,6 +78,8 @@ function executor(session: CustomSession) {
 }
 
 class CustomCodec implements RequestCodec {
+  readonly takesExactIntegers = false
+
   constructor(
     private readonly label: string,
     private readonly options: CustomVersionOptions,

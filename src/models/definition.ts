@@ -2,6 +2,7 @@ import { ServingError } from '../errors.js'
 import { checkFields, func, provided, text, type Fields } from '../options.js'
 import { isDType } from '../tensor/tensor.js'
 import type { Awaitable, Codec, OutputSpec } from './codec.js'
+import { exposureFields, type ExposureOptions } from './exposure.js'
 import { customModelFields, modelFields, type CustomModelOptions, type ModelOptions } from './model-config.js'
 import type { VersionInfo } from './onnx-model.js'
 import type { ModelDefinition } from './served-model.js'
@@ -21,7 +22,7 @@ export interface Model<I, O> extends AnyModel {
 
 export type Json = Readonly<Record<string, unknown>>
 
-export interface OnnxOptions<P, O, S, I> extends ModelOptions, Codec<P, O, S> {
+export interface OnnxOptions<P, O, S, I> extends ModelOptions, ExposureOptions, Codec<P, O, S> {
   /** A folder of version folders, or one `.onnx` file. */
   readonly source: string
   /** Any Standard Schema (zod, valibot, arktype ...): what callers are held to at run time. */
@@ -32,7 +33,7 @@ export interface OnnxOptions<P, O, S, I> extends ModelOptions, Codec<P, O, S> {
   readonly codec?: (version: VersionInfo) => Awaitable<Codec<P, O, S>>
 }
 
-export interface CustomOptions<R, P, O, I> extends CustomModelOptions {
+export interface CustomOptions<R, P, O, I> extends CustomModelOptions, ExposureOptions {
   /**
    * A folder of version folders, or one file, whose place `load` is told. Default: none, the model is one version of
    * code alone.
@@ -66,6 +67,7 @@ const input = provided<StandardSchemaV1<never, never>>(
 
 const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> = {
   ...modelFields,
+  ...exposureFields,
   source: text,
   input,
   outputs: provided(
@@ -90,11 +92,19 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
       'INVALID_OPTIONS',
       'onnx(): source is missing; it must be a folder or an .onnx file.',
     )
+  const takesBytes = [options.input, options.encode, options.codec].some((part) => part !== undefined)
+  if (options.accepts !== undefined && !takesBytes) {
+    throw new ServingError(
+      'INVALID_OPTIONS',
+      'onnx(): accepts needs an input, encode or codec: the bytes are for it.',
+    )
+  }
   return { kind: 'onnx', options } as unknown as Model<I, O>
 }
 
 const customFields: Fields<CustomOptions<never, never, unknown, never>> = {
   ...customModelFields,
+  ...exposureFields,
   source: text,
   input,
   load: func(),

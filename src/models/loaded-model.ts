@@ -18,6 +18,8 @@ export interface Kept {
 
 /** How a caller's input becomes what a model runs, and a result the caller's answer. */
 export interface RequestCodec {
+  /** Whether plain values become 64-bit integers here, with no code of the user's between. */
+  readonly takesExactIntegers: boolean
   /**
    * What the caller changes after this has returned (or settled) changes nothing.
    * @throws ServingError INVALID_INPUT, INVALID_CODEC

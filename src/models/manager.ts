@@ -3,6 +3,7 @@ import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
+import { isChecked, type HttpProfile } from './exposure.js'
 import { listModels } from './repository.js'
 import {
   checkName,
@@ -161,6 +162,20 @@ export class ModelManager<N extends string = string> {
     if (source === undefined || this.#models.has(name)) return this.#model(name)
     checkName('model', name)
     return this.#add(name, { kind: 'onnx', source, options: {} })
+  }
+
+  /** What an HTTP door must know of a model and version; undefined where there is no such model. */
+  async httpProfile(model: string, version?: string): Promise<HttpProfile | undefined> {
+    if (!this.#started) await this.#starting
+    const found = this.#models.get(model)
+    if (found === undefined) return undefined
+    const lease = found.tryLease(isLatest(version) ? undefined : version)
+    lease?.release()
+    return {
+      accepts: found.definition.options.accepts ?? [],
+      checked: isChecked(found.definition),
+      exactIntegers: lease?.codec.takesExactIntegers,
+    }
   }
 
   /**

@@ -3,6 +3,7 @@ import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
 import { describe } from '../tensor/tensor.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
+import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import { maxBatchSizeOf, readVersionConfig, type ModelOptions } from './model-config.js'
 import type { VersionSource } from './repository.js'
@@ -15,7 +16,7 @@ export interface VersionInfo {
 }
 
 /** Everything an ONNX model's versions are loaded and served with. */
-export interface OnnxVersionOptions extends ModelOptions, CodecOptions {
+export interface OnnxVersionOptions extends ModelOptions, ExposureOptions, CodecOptions {
   readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
 }
 

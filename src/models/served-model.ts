@@ -63,7 +63,8 @@ export class ServedModel {
 
   constructor(
     readonly name: string,
-    private definition: ModelDefinition,
+    /** What the code said, and once the folder was read what that says. */
+    public definition: ModelDefinition,
     private readonly host: ModelHost,
   ) {
     this.#retry = new Retry(host.clock, () => void this.#recover())

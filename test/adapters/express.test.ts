@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import express4 from 'express4'
-import { createServing, onnx } from 'mlserving'
+import { createServing, float32, onnx } from 'mlserving'
 import expressServing, { mlServing } from 'mlserving/express'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { listen } from '../contract/hosts.js'
@@ -24,7 +24,13 @@ beforeAll(() => {
 
 function inlineServing() {
   const inline = (name: string) => onnx({ source: `${repository}/${name}`, placement: 'inline' })
-  return createServing({ models: { identity: inline('identity'), add: inline('add') } })
+  const image = onnx({
+    source: `${repository}/identity`,
+    placement: 'inline',
+    accepts: ['image/*'],
+    encode: (bytes: Uint8Array) => ({ x: float32(bytes, [1, 3]) }),
+  })
+  return createServing({ models: { identity: inline('identity'), add: inline('add'), image } })
 }
 
 describe('what is served', () => {
@@ -175,6 +181,54 @@ describe.each([
       code: 'INVALID_INPUT',
       detail: expect.stringContaining('beyond 2^53'),
     })
+  })
+
+  test('40,000 nested brackets that express.json() has parsed are refused', async () => {
+    const origin = await start(framework.json({ limit: '1mb' }))
+    for (const [open, close] of [
+      ['[', ']'],
+      ['{"x":', '}'],
+    ] as const) {
+      const text = `{"x":${open.repeat(40_000)}1${close.repeat(40_000)}}`
+      const answer = await post(origin, path, text)
+      expect(answer.status).toBe(400)
+      expect(json(answer)).toMatchObject({
+        code: 'INVALID_REQUEST',
+        detail: 'the body is nested more than 64 levels deep (maxBodyDepth).',
+      })
+    }
+    const bytes = await start(framework.raw({ type: '*/*', limit: '1mb' }))
+    const nested = `{"x":${'['.repeat(40_000)}${']'.repeat(40_000)}}`
+    expect(json(await post(bytes, path, nested))).toMatchObject({ code: 'INVALID_REQUEST' })
+  })
+
+  test('a key __proto__ that express.json() has parsed is a name like any other', async () => {
+    const origin = await start(framework.json())
+    const answer = await post(origin, path, '{"x":[1,2,3],"__proto__":{"polluted":true}}')
+    expect(json(answer)).toMatchObject({ detail: expect.stringContaining('there is no input "__proto__"') })
+  })
+
+  test('a form that express.urlencoded() has parsed is an input of texts', async () => {
+    const origin = await start(framework.urlencoded({ extended: true }))
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    const answer = await ask(origin, path, { headers, body: 'x=1&x=2&x=3' })
+    expect(answer.status).toBe(400)
+    expect(json(answer)).toMatchObject({ detail: expect.stringContaining('must be a number; got "1"') })
+    expect(json(await post(origin, path, input))).toMatchObject({ prediction: [1, 2, 3] })
+  })
+
+  test('what express.raw() and express.text() made of a type that the model accepts are its bytes', async () => {
+    const image = '/models/image/predict'
+    const png = { 'content-type': 'image/png' }
+    for (const parser of [framework.raw({ type: 'image/*' }), framework.text({ type: 'image/*' })]) {
+      const origin = await start(parser)
+      const answer = await ask(origin, image, { headers: png, body: Uint8Array.of(1, 2, 3) })
+      expect(json(answer)).toMatchObject({ prediction: [1, 2, 3] })
+    }
+    const origin = await start(framework.json({ type: '*/*' }))
+    const answer = await ask(origin, image, { headers: png, body: '{"x":1}' })
+    expect(answer.status).toBe(400)
+    expect(json(answer)).toMatchObject({ detail: expect.stringContaining('has made an object') })
   })
 
   test('a body that a middleware put there itself is used', async () => {

@@ -110,6 +110,43 @@ describe('registration', () => {
     await app.close()
   })
 
+  test('twice in one scope gives two servings, where each has a name', async () => {
+    const app = startApp()
+    const other = temporaryRepository({ 'other/1/model.onnx': identityModel() })
+    await app.register(mlServing, { repository, prefix: '/a' })
+    await app.register(mlServing, { repository: other, prefix: '/b', decorator: 'second' })
+    const { second } = app as unknown as { second: typeof app.serving }
+    await Promise.all([app.serving.ready(), second.ready()])
+    expect(app.serving.models.names()).toEqual(['identity'])
+    expect(second.models.names()).toEqual(['other'])
+    expect((await app.inject('/a/models/identity')).statusCode).toBe(200)
+    expect((await app.inject('/b/models/other')).statusCode).toBe(200)
+  })
+
+  test('twice of one serving is no conflict', async () => {
+    const app = startApp()
+    const serving = inlineServing()
+    app.addHook('onClose', () => serving.close())
+    await app.register(mlServing, { serving, routes: ['health'] })
+    app.register(async (scope) => {
+      scope.addHook('onRequest', async (_request, reply) => void reply.code(401).send('who are you?'))
+      await scope.register(mlServing, { serving, routes: ['predict'] })
+    })
+    expect((await app.inject('/health')).statusCode).toBe(200)
+    expect((await app.inject(predict)).statusCode).toBe(401)
+  })
+
+  test('under a name that the app has already is refused', async () => {
+    const app = fastify()
+    app.decorate('ml', {})
+    app.register(mlServing, { repository, decorator: 'ml' })
+    await expect(app.ready()).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringContaining('fastify.ml is taken'),
+    })
+    await app.close()
+  })
+
   test('in two scopes side by side gives each its own', async () => {
     const app = startApp()
     const other = temporaryRepository({ 'other/1/model.onnx': identityModel() })
@@ -311,6 +348,49 @@ describe("the app's own", () => {
     const wrong = await app.inject({ ...predict, payload: {}, headers: { authorization: 'x' } })
     expect(wrong.statusCode).toBe(400)
     expect(wrong.headers['content-type']).toBe('application/problem+json; charset=utf-8')
+  })
+
+  test("hooks may fail: Fastify's own error handler answers, as on any route", async () => {
+    const app = startApp()
+    app.addHook('preHandler', async () => {
+      throw Object.assign(new Error('no authorization'), { statusCode: 401, code: 'WHO' })
+    })
+    const serving = inlineServing()
+    app.addHook('onClose', () => serving.close())
+    await app.register(mlServing, { serving })
+    for (const question of [predict, { ...predict, url: `${path}/` }, '/health']) {
+      const answer = await app.inject(question)
+      expect(answer.statusCode).toBe(401)
+      expect(answer.json()).toEqual({
+        statusCode: 401,
+        code: 'WHO',
+        error: 'Unauthorized',
+        message: 'no authorization',
+      })
+    }
+  })
+
+  test('hooks may answer in our place, with an object too', async () => {
+    const app = startApp()
+    app.addHook('preHandler', async (_request, reply) => void reply.code(429).send({ slow: 'down' }))
+    const serving = inlineServing()
+    app.addHook('onClose', () => serving.close())
+    await app.register(mlServing, { serving })
+    expect((await app.inject(predict)).json()).toEqual({ slow: 'down' })
+  })
+
+  test('body that a hook has parsed is held to the same limits', async () => {
+    const app = startApp()
+    app.addHook('preHandler', async (request) => {
+      request.body = JSON.parse(`${'{"x":'.repeat(40_000)}1${'}'.repeat(40_000)}`)
+    })
+    const serving = inlineServing()
+    app.addHook('onClose', () => serving.close())
+    await app.register(mlServing, { serving })
+    expect((await app.inject(predict)).json()).toMatchObject({
+      code: 'INVALID_REQUEST',
+      detail: expect.stringContaining('maxBodyDepth'),
+    })
   })
 
   test('onSend and onResponse hooks see our answers, and the request still has its address', async () => {

@@ -35,7 +35,9 @@ describe.each(hosts)('$name', ({ start }) => {
     }
     return createServing({
       logger,
-      models: { held: onnx({ source: join(folder, '1/model.onnx'), placement: 'inline', encode }) },
+      models: {
+        held: onnx({ source: join(folder, '1/model.onnx'), placement: 'inline', encode, unchecked: true }),
+      },
     })
   }
 
@@ -134,7 +136,8 @@ describe.each(hosts)('$name', ({ start }) => {
     ['too large by its content-length', predict, 413],
     ['of a wrong type', predict.replace('application/json', 'text/plain'), 415],
     ['of a malformed type', predict.replace('application/json', 'nonsense'), 415],
-    ['of a wrong encoding', `${predict}content-encoding: gzip\r\n`, 415],
+    ['of a wrong encoding', `${predict}content-encoding: zstd\r\n`, 415],
+    ['too large by its content-length, and compressed', `${predict}content-encoding: gzip\r\n`, 413],
   ])('a body that is refused unread: %s', (_, head, status) => {
     test('is answered before it was sent, and the connection serves the next request after it', async () => {
       using line = await Line.dial(host.origin)

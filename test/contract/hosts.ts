@@ -1,23 +1,29 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import express from 'express'
+import express, { type ErrorRequestHandler } from 'express'
 import express4 from 'express4'
 import fastify from 'fastify'
-import { mlServing as expressServing, type DoorOptions } from 'mlserving/express'
+import { mlServing as expressServing } from 'mlserving/express'
 import { mlServing as fastifyServing } from 'mlserving/fastify'
+import type { DoorOptions } from '../../src/http/door-options.js'
 import type { AnyServing } from '../../src/serving.js'
 
-export interface Mounting extends DoorOptions {
+export interface Mounting extends DoorOptions<unknown> {
   /** Where the host mounts the routes. Default: at its root. */
   readonly prefix?: string
+  /** Where the same serving is mounted as well. */
+  readonly also?: readonly Mounting[]
 }
 
 export interface RunningHost extends AsyncDisposable {
   readonly origin: string
 }
 
-/** A framework that a serving is mounted in. Its app has a route of its own, GET /own, and a 404 of its own. */
+/**
+ * A framework that a serving is mounted in. Its app has a route of its own, GET /own, a 404 and an error handler of
+ * its own.
+ */
 export interface Host {
   readonly name: string
   readonly start: (serving: AnyServing, mounting?: Mounting) => Promise<RunningHost>
@@ -25,6 +31,12 @@ export interface Host {
 
 export const ownAnswer = "the app's own page"
 export const ownNotFound = 'the app has no such page'
+
+/** What the app's own error handler answers. */
+function ownError(error: unknown): { status: number; body: object } {
+  const { status = 500, code, message } = error as { status?: number; code?: string; message?: string }
+  return { status, body: { handler: 'own', code, message } }
+}
 
 /** Every adapter passes the same suite. */
 export const hosts: readonly Host[] = [
@@ -36,19 +48,29 @@ export const hosts: readonly Host[] = [
 async function startExpress(
   framework: typeof express,
   serving: AnyServing,
-  { prefix = '/', ...door }: Mounting = {},
+  mounting: Mounting = {},
 ): Promise<RunningHost> {
   const app = framework()
-  app.use(prefix, expressServing(serving, door))
+  for (const { prefix = '/', ...door } of mountings(mounting)) app.use(prefix, expressServing(serving, door))
   app.get('/own', (_req, res) => void res.send(ownAnswer))
   app.use((_req, res) => void res.status(404).send(ownNotFound))
+  const onError: ErrorRequestHandler = (error, _req, res, _next) => {
+    const { status, body } = ownError(error)
+    res.status(status).json(body)
+  }
+  app.use(onError)
   return listen(createServer(app))
 }
 
 async function startFastify(serving: AnyServing, mounting: Mounting = {}): Promise<RunningHost> {
   // Fastify's own limit on parameters is below that of a model's name.
   const app = fastify({ routerOptions: { maxParamLength: 1000 } })
-  await app.register(fastifyServing, { serving, ...mounting })
+  // Routes have the error handler that there is when they are registered.
+  app.setErrorHandler((error, _request, reply) => {
+    const { status, body } = ownError(error)
+    return reply.code(status).send(body)
+  })
+  for (const options of mountings(mounting)) await app.register(fastifyServing, { serving, ...options })
   app.get('/own', () => ownAnswer)
   app.setNotFoundHandler((_request, reply) => void reply.code(404).send(ownNotFound))
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -59,6 +81,10 @@ async function startFastify(serving: AnyServing, mounting: Mounting = {}): Promi
       await app.close()
     },
   }
+}
+
+function mountings({ also = [], ...first }: Mounting): Mounting[] {
+  return [first, ...also]
 }
 
 /** Listens on a free port. */

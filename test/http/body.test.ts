@@ -4,7 +4,12 @@ import { readJsonObject } from '../../src/http/body.js'
 import type { HttpBody, HttpRequest } from '../../src/http/exchange.js'
 
 function request(body: HttpBody, headers: HttpRequest['headers'] = {}): HttpRequest {
-  return { params: {}, headers, body, signal: new AbortController().signal }
+  return { params: {}, query: '', headers, body, signal: new AbortController().signal, source: undefined }
+}
+
+async function read(asked: HttpRequest, maxBodyBytes: number) {
+  const limits = { maxBodyBytes, maxBodyDepth: 64, maxBodyElements: 100 }
+  return (await readJsonObject(asked, limits)).fields
 }
 
 function stream(...chunks: (string | Uint8Array)[]): HttpBody & { readonly stream: Readable } {
@@ -20,27 +25,27 @@ describe('a body that the host has parsed', () => {
   test('is used as it is, whatever its headers say', async () => {
     const parsed = { x: 1 }
     const headers = { 'content-type': 'text/plain', 'content-length': '1000' }
-    expect(await readJsonObject(request({ parsed }, headers), 1)).toBe(parsed)
+    expect(await read(request({ parsed }, headers), 1)).toBe(parsed)
   })
 
   test('may have no prototype', async () => {
     const parsed = Object.assign(Object.create(null) as object, { x: 1 })
-    expect(await readJsonObject(request({ parsed }), 1)).toBe(parsed)
+    expect(await read(request({ parsed }), 1)).toBe(parsed)
   })
 
   test('is parsed where the host left it as bytes', async () => {
-    expect(await readJsonObject(request({ parsed: Buffer.from('{"x":1}') }), 1)).toEqual({ x: 1 })
-    expect(await readJsonObject(request({ parsed: new TextEncoder().encode('{"x":1}') }), 1)).toEqual({
+    expect(await read(request({ parsed: Buffer.from('{"x":1}') }), 1)).toEqual({ x: 1 })
+    expect(await read(request({ parsed: new TextEncoder().encode('{"x":1}') }), 1)).toEqual({
       x: 1,
     })
-    await expect(readJsonObject(request({ parsed: Buffer.from('') }), 1)).rejects.toMatchObject({
+    await expect(read(request({ parsed: Buffer.from('') }), 1)).rejects.toMatchObject({
       code: 'INVALID_REQUEST',
       message: 'the body is empty; send a JSON object.',
     })
   })
 
   test.each([undefined, null, 5, 'text', true, [{}]])('is refused where it is %j', async (parsed) => {
-    await expect(readJsonObject(request({ parsed }), 1)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+    await expect(read(request({ parsed }), 1)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
   })
 })
 
@@ -48,12 +53,12 @@ describe('a body to be read', () => {
   test('may be cut anywhere, within a character too', async () => {
     const bytes = Buffer.from('{"text":"naïve 🙂"}')
     const parts = Array.from(bytes, (byte) => Uint8Array.of(byte))
-    expect(await readJsonObject(request(stream(...parts)), 100)).toEqual({ text: 'naïve 🙂' })
+    expect(await read(request(stream(...parts)), 100)).toEqual({ text: 'naïve 🙂' })
   })
 
   test('counts as many bytes as come, not as its header says', async () => {
     const body = stream('{"x":', '[1,2,3]', '}')
-    await expect(readJsonObject(request(body, { 'content-length': '5' }), 12)).rejects.toMatchObject({
+    await expect(read(request(body, { 'content-length': '5' }), 12)).rejects.toMatchObject({
       code: 'BODY_TOO_LARGE',
       status: 413,
       message: 'the body is larger than 12 bytes.',
@@ -62,7 +67,7 @@ describe('a body to be read', () => {
 
   test('is refused at once where its header says that it is too large, and left alone', async () => {
     const body = stream('{"x":1}')
-    await expect(readJsonObject(request(body, { 'content-length': '8' }), 7)).rejects.toMatchObject({
+    await expect(read(request(body, { 'content-length': '8' }), 7)).rejects.toMatchObject({
       code: 'BODY_TOO_LARGE',
     })
     expect(body.stream.readableDidRead).toBe(false)
@@ -70,7 +75,7 @@ describe('a body to be read', () => {
 
   test('is read to its end and dropped once it was too large, and its stream is not destroyed', async () => {
     const body = new PassThrough()
-    const refused = expect(readJsonObject(request({ stream: body }), 5)).rejects.toMatchObject({
+    const refused = expect(read(request({ stream: body }), 5)).rejects.toMatchObject({
       code: 'BODY_TOO_LARGE',
     })
     body.write('123456')
@@ -85,7 +90,7 @@ describe('a body to be read', () => {
 
   test('that fails once it was refused harms nobody', async () => {
     const body = new PassThrough()
-    const refused = expect(readJsonObject(request({ stream: body }), 5)).rejects.toMatchObject({
+    const refused = expect(read(request({ stream: body }), 5)).rejects.toMatchObject({
       code: 'BODY_TOO_LARGE',
     })
     body.write('123456')
@@ -100,7 +105,7 @@ describe('a body to be read', () => {
     ['ends too early', (body: PassThrough) => body.destroy(), 'Premature close'],
   ])('that %s is an aborted request', async (_, end, reason) => {
     const body = new PassThrough()
-    const reading = readJsonObject(request({ stream: body }), 100)
+    const reading = read(request({ stream: body }), 100)
     body.write('{"x":')
     end(body)
     await expect(reading).rejects.toMatchObject({
@@ -113,6 +118,6 @@ describe('a body to be read', () => {
     const body = stream('{"x":1}')
     body.stream.resume()
     await new Promise((resolve) => body.stream.once('end', resolve))
-    await expect(readJsonObject(request(body), 100)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+    await expect(read(request(body), 100)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
   })
 })

@@ -67,8 +67,8 @@ export class Line implements Disposable {
     return new Line(socket)
   }
 
-  write(text: string): void {
-    this.socket.write(text)
+  write(text: string, encoding: BufferEncoding = 'utf8'): void {
+    this.socket.write(text, encoding)
   }
 
   /** Waits for the next answer, whole. Rejects where the server hangs up before. */

@@ -1,5 +1,6 @@
 // Compiled by `npm run types`, never run: every statement here must be an error.
 import { createServing, onnx } from 'mlserving'
+import { mlServing } from 'mlserving/express'
 import { serving } from './use.js'
 
 // @ts-expect-error -- no such model
@@ -36,6 +37,10 @@ createServing({ models: { a: onnx({ source: 'x', outputs: { y: 'float' }, decode
 createServing({ models: { a: './x' } })
 // @ts-expect-error -- no such option
 createServing({ modls: {} })
+// @ts-expect-error -- no such group of routes
+mlServing(serving, { routes: ['admin'] })
+// @ts-expect-error -- not the host's to say
+mlServing(serving, { context: () => ({ cache: false }) })
 // @ts-expect-error -- no such model
 await serving.models.switchVersion('nope', '1')
 // @ts-expect-error -- a task needs its output

@@ -13,11 +13,12 @@ import {
   type AnyModel,
   type Serving,
 } from 'mlserving'
-import { mlServing } from 'mlserving/express'
+import { mlServing, type RequestContext } from 'mlserving/express'
 import mlServingPlugin from 'mlserving/fastify'
 import express from 'express'
 import fastify from 'fastify'
 
+declare const contextOf: (ip: string | undefined) => RequestContext
 declare const resize: (image: Uint8Array) => Promise<Float32Array>
 declare const Tokenizer: { load(path: string): Promise<{ encode(text: string): number[] }> }
 
@@ -37,6 +38,7 @@ export const serving = createServing({
     typed: onnx({
       source: 'x',
       outputs: { logits: 'float32' },
+      accepts: ['image/*'],
       encode: async (input: Uint8Array) => ({ x: float32(await resize(input), [1, 3, 224, 224]) }),
       decode: ({ logits }) => (logits.data[0] ?? 0) * 2,
     }),
@@ -106,5 +108,18 @@ expectTypeOf(serving.models.names()).toEqualTypeOf<
 // Every serving fits every door, whatever its models.
 express().use('/ml', mlServing(serving, { maxBodyBytes: 1024 }))
 express().use(mlServing({ repository: './models', maxBodyBytes: 1024 }))
+express().use(
+  mlServing(serving, {
+    routes: ['predict', 'models'],
+    errors: 'host',
+    context: (req) => ({ requestId: String(req.headers['x-trace']), timeoutMs: 100 }),
+  }),
+)
+express().use(mlServing(serving, { context: async (req: express.Request) => contextOf(req.ip) }))
 await fastify().register(mlServingPlugin, { serving, prefix: '/ml' })
+await fastify().register(mlServingPlugin, {
+  serving,
+  decorator: 'second',
+  context: (request) => contextOf(request.ip),
+})
 await fastify().register(mlServingPlugin, { repository: './models', maxInstances: 10 })

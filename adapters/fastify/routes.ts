@@ -1,0 +1,93 @@
+import { Readable } from 'node:stream'
+import type {
+  FastifyInstance,
+  FastifyPluginAsync,
+  FastifyReply,
+  FastifyRequest,
+  FastifySchema,
+} from 'fastify'
+import { unsupportedType } from '../../src/http/body.js'
+import type { Door } from '../../src/http/door.js'
+import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from '../../src/http/exchange.js'
+import type { Route } from '../../src/http/routes.js'
+
+/** A path is documented once: what @fastify/swagger reads of its twin with a slash at the end. */
+const undocumented: FastifySchema & { readonly hide: boolean } = { hide: true }
+
+/** A plugin with the routes of a door. */
+export function mountRoutes(door: Door): FastifyPluginAsync {
+  return async (scope) => {
+    // Bodies are read and checked by the core, so that every door accepts and refuses the same: the schemas are for
+    // documents alone.
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+    scope.setValidatorCompiler(() => () => true)
+    scope.setSerializerCompiler(() => serialize)
+    for (const route of door.routes) {
+      for (const url of ignoresTrailingSlash(scope) ? [route.path] : [route.path, `${route.path}/`]) {
+        scope.route({
+          method: route.method,
+          url,
+          schema: url === route.path ? route.schema : undocumented,
+          exposeHeadRoute: route.method === 'GET',
+          handler: (request, reply) => answer(door, route, request, reply),
+          errorHandler: (error: unknown, request, reply) => void refuse(door, error, request, reply),
+        })
+      }
+    }
+    return Promise.resolve()
+  }
+}
+
+/** For what hooks of the host answer. Fastify's own error handler gives an error whose properties JSON would skip. */
+function serialize(data: unknown): string {
+  if (!(data instanceof Error)) return JSON.stringify(data)
+  const { statusCode, code, error, message } = data as Error &
+    Record<'statusCode' | 'code' | 'error', unknown>
+  return JSON.stringify({ statusCode, code, error, message })
+}
+
+function ignoresTrailingSlash({ initialConfig }: FastifyInstance): boolean {
+  const { ignoreTrailingSlash, routerOptions } = initialConfig
+  return ignoreTrailingSlash === true || routerOptions?.ignoreTrailingSlash === true
+}
+
+async function answer(
+  door: Door,
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const hangUp = new AbortController()
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) hangUp.abort()
+  })
+  const given = await door.answer(route, {
+    params: request.params as Record<string, string>,
+    query: queryOf(request.url),
+    headers: request.headers,
+    body: bodyOf(request),
+    signal: hangUp.signal,
+    source: request,
+  })
+  return send(reply, given)
+}
+
+/** The stream that the last preParsing hook gave; what else lies there a hook of the host has parsed. */
+function bodyOf({ body, raw }: FastifyRequest): HttpBody {
+  if (body === undefined) return { stream: raw }
+  return body instanceof Readable ? { stream: body } : { parsed: body }
+}
+
+/** Fastify refuses a content type that is none before any parser is asked; all else is for the host's handler. */
+function refuse(door: Door, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if ((error as { code?: unknown } | undefined)?.code !== 'FST_ERR_CTP_INVALID_MEDIA_TYPE') throw error
+  return send(reply, door.refuse(unsupportedType(request.headers), request.headers))
+}
+
+function send(reply: FastifyReply, given: HttpResponse | HandedOn): FastifyReply {
+  reply.headers(given.headers)
+  if (!('error' in given)) return reply.code(given.status).send(given.body)
+  if (reply.raw.destroyed) return reply // the caller is gone
+  throw given.error
+}

@@ -1,0 +1,117 @@
+/** How far a JSON text is nested, and how many entries its lists and objects have in all. */
+export interface JsonShape {
+  readonly depth: number
+  readonly elements: number
+}
+
+/**
+ * Whether a JSON text is so short, and has so few brackets, that it must be within the limits: what most texts are.
+ */
+export function isSurelyWithin(text: string, limits: JsonShape): boolean {
+  if (text.length / 2 > limits.elements) return false // an element has a comma or bracket beside it
+  let brackets = 0
+  for (const bracket of '[{') {
+    for (let i = text.indexOf(bracket); i !== -1; i = text.indexOf(bracket, i + 1)) {
+      if (++brackets > limits.depth) return false
+    }
+  }
+  return true
+}
+
+/**
+ * Counts a text's nesting and elements without parsing it; stops at the first that passes its limit. Of a text that
+ * is no JSON it counts something, and JSON.parse says what is wrong.
+ */
+export function measureJson(text: string, limits: JsonShape): JsonShape {
+  let level = 0
+  let depth = 0
+  let elements = 0
+  for (let i = 0; i < text.length && depth <= limits.depth && elements <= limits.elements; i++) {
+    switch (text.charCodeAt(i)) {
+      case quote:
+        i = endOfString(text, i) - 1
+        break
+      case openBracket:
+      case openBrace:
+        if (++level > depth) depth = level
+        // The first entry has no comma before it.
+        if (!isClosedNext(text, i + 1)) elements++
+        break
+      case closeBracket:
+      case closeBrace:
+        level--
+        break
+      case comma:
+        elements++
+    }
+  }
+  return { depth, elements }
+}
+
+/**
+ * A valid JSON text in which each integer of 16 or more digits is a string that begins with `marker`: JSON.parse
+ * would round it. What has a fraction or an exponent stays.
+ */
+export function markLongIntegers(text: string, marker: string): string {
+  let marked = ''
+  let done = 0
+  let i = 0
+  while (i < text.length) {
+    const code = text.charCodeAt(i)
+    if (code === quote) {
+      i = endOfString(text, i)
+    } else if (isDigit(code)) {
+      const digits = i
+      while (isDigit(text.charCodeAt(i))) i++
+      if (isPartOfNumber(text.charCodeAt(i))) {
+        while (isPartOfNumber(text.charCodeAt(i)) || isDigit(text.charCodeAt(i))) i++
+      } else if (i - digits >= 16) {
+        const start = text.charCodeAt(digits - 1) === minus ? digits - 1 : digits
+        marked += `${text.slice(done, start)}"${marker}${text.slice(start, i)}"`
+        done = i
+      }
+    } else {
+      i++
+    }
+  }
+  return marked + text.slice(done)
+}
+
+const quote = 0x22
+const openBracket = 0x5b
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d
+const comma = 0x2c
+const minus = 0x2d
+const backslash = 0x5c
+
+/** The index behind the string that begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let first = end
+    while (text.charCodeAt(first - 1) === backslash) first--
+    if ((end - first) % 2 === 0) return end + 1
+  }
+  return text.length
+}
+
+function isClosedNext(text: string, from: number): boolean {
+  let i = from
+  while (isWhiteSpace(text.charCodeAt(i))) i++
+  const code = text.charCodeAt(i)
+  return code === closeBracket || code === closeBrace
+}
+
+function isWhiteSpace(code: number): boolean {
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39
+}
+
+/** What a number has besides digits: `.eE+-`. */
+function isPartOfNumber(code: number): boolean {
+  return code === 0x2e || code === 0x65 || code === 0x45 || code === 0x2b || code === minus
+}

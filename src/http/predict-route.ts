@@ -1,0 +1,120 @@
+import { setMaxListeners } from 'node:events'
+import { ServingError } from '../errors.js'
+import { isPlainObject, show } from '../options.js'
+import type { PredictOptions } from '../predict.js'
+import type { AnyServing } from '../serving.js'
+import { bodyKind, readBytes, readJsonObject } from './body.js'
+import type { HttpRequest, HttpResponse } from './exchange.js'
+import type { JsonObject } from './json.js'
+import { withoutPrototype } from './json-value.js'
+import type { Exchange } from './native.js'
+import { asksForScores, predictionAnswer, predictionsAnswer, settle } from './prediction-answer.js'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** The body's fields that are not the model's input. */
+const reserved = new Set(['model_version', 'input', 'instances'])
+
+/**
+ * One prediction, or with `instances` one for each, answered one by one.
+ *
+ * The input is the body itself without `model_version`; `{"input": {...}}` where a model's input has such a name; the
+ * body's bytes where the model accepts their content type.
+ */
+export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
+  const { serving, limits, request, requestId, context } = exchange
+  const startedAt = performance.now()
+  const withScores = asksForScores(request.query)
+  const model = request.params.model ?? serving.defaultModel ?? onlyModel(serving)
+  const { accepts = [], checked = true } = (await serving.models.httpProfile(model)) ?? {}
+  const asked = context.version ?? request.params.version
+  const options = (version: string): PredictOptions => {
+    return { ...context, version, requestId, signal: request.signal }
+  }
+  if (bodyKind(request, accepts) === 'bytes') {
+    const bytes = await readBytes(request, limits)
+    const prediction = await serving.predict(model, bytes, options(asked ?? 'latest'))
+    return predictionAnswer(prediction, requestId, withScores)
+  }
+
+  if (!checked) throw notExposed(model, accepts)
+  const body = await readJsonObject(request, limits)
+  const version = asked ?? body.fields.model_version ?? 'latest'
+  if (typeof version !== 'string') {
+    throw new ServingError('INVALID_REQUEST', `model_version must be a string; got ${show(version)}.`)
+  }
+  const fields = await exactFields(serving, model, version, body, request)
+  if (!('instances' in fields)) {
+    const prediction = await serving.predict(model, inputOf(fields), options(version))
+    return predictionAnswer(prediction, requestId, withScores)
+  }
+  const instances = instancesOf(fields, limits.maxInstances)
+  setMaxListeners(0, request.signal) // every instance listens
+  const settled = await Promise.all(
+    instances.map((instance) => {
+      const input = isPlainObject(instance) ? withoutPrototype(instance) : instance
+      return settle(serving.predict(model, input, options(version)))
+    }),
+  )
+  return predictionsAnswer(settled, requestId, withScores, startedAt)
+}
+
+/** A body's fields, with integers beyond 2^53 as bigints where the version takes 64-bit integers. */
+async function exactFields(
+  serving: AnyServing,
+  model: string,
+  version: string,
+  { fields, exact }: JsonObject,
+  { signal }: HttpRequest,
+): Promise<Fields> {
+  if (exact === undefined) return fields
+  let profile = await serving.models.httpProfile(model, version)
+  if (profile?.exactIntegers === undefined) {
+    try {
+      // What a version takes is known once it is loaded, which the prediction would have to wait for as well.
+      ;(await serving.models.lease(model, version, { signal })).release()
+    } catch {
+      return fields // the prediction will say what is wrong
+    }
+    profile = await serving.models.httpProfile(model, version)
+  }
+  return profile?.exactIntegers === true ? exact() : fields
+}
+
+function inputOf(body: Fields): Fields {
+  if (isPlainObject(body.input) && Object.keys(body).every((key) => reserved.has(key))) {
+    return withoutPrototype(body.input)
+  }
+  const input = withoutPrototype(body)
+  delete input.model_version
+  return input
+}
+
+function instancesOf(body: Fields, maxInstances: number): readonly unknown[] {
+  const { instances } = body
+  const stray = Object.keys(body).find((key) => key !== 'instances' && key !== 'model_version')
+  if (stray !== undefined)
+    throw new ServingError('INVALID_REQUEST', `beside instances there can be no ${show(stray)}.`)
+  if (Array.isArray(instances) && instances.length > 0 && instances.length <= maxInstances) return instances
+  const got = Array.isArray(instances) ? `${instances.length}` : show(instances)
+  throw new ServingError(
+    'INVALID_REQUEST',
+    `instances must be a list of 1 to ${maxInstances} inputs; got ${got}.`,
+  )
+}
+
+function notExposed(model: string, accepts: readonly string[]): ServingError {
+  const instead = accepts.length === 0 ? '' : ` It takes bodies of ${accepts.join(' or ')}.`
+  return new ServingError(
+    'NOT_EXPOSED',
+    `model "${model}" takes no JSON over HTTP, since nothing would check it: give the model an \`input\` schema, or \`unchecked: true\`.${instead}`,
+  )
+}
+
+function onlyModel(serving: AnyServing): string {
+  const names = serving.models.names()
+  const [only] = names
+  if (only !== undefined && names.length === 1) return only
+  const known = names.length === 0 ? 'No model is served.' : `The models are ${names.join(', ')}.`
+  throw new ServingError('MODEL_REQUIRED', `name the model: POST /models/<model>/predict. ${known}`)
+}

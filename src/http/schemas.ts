@@ -1,0 +1,200 @@
+/** A JSON Schema, as data. */
+export type JsonSchema = Readonly<Record<string, unknown>>
+
+/** What a route takes and answers, in the shape that Fastify and OpenAPI generators read. */
+export interface RouteSchema {
+  readonly operationId: string
+  readonly summary: string
+  readonly tags: readonly string[]
+  readonly params?: JsonSchema
+  readonly querystring?: JsonSchema
+  readonly body?: JsonSchema
+  /** By status. */
+  readonly response: Readonly<Record<string, JsonSchema>>
+}
+
+const string = { type: 'string' }
+const number = { type: 'number' }
+
+function object(properties: JsonSchema, optional: readonly string[] = [], description?: string): JsonSchema {
+  return {
+    type: 'object',
+    ...(description !== undefined && { description }),
+    required: Object.keys(properties).filter((name) => !optional.includes(name)),
+    properties,
+  }
+}
+
+function list(items: JsonSchema): JsonSchema {
+  return { type: 'array', items }
+}
+
+/** RFC 9457, with the code of the error table. */
+const problem = object(
+  {
+    type: string,
+    title: string,
+    status: { type: 'integer' },
+    code: string,
+    detail: string,
+    request_id: string,
+  },
+  [],
+  'What went wrong, as application/problem+json',
+)
+
+const readiness = object(
+  { status: { type: 'string', enum: ['ready', 'not_ready'] }, timestamp: number, problems: list(string) },
+  ['problems'],
+)
+
+const tensor = object({
+  name: string,
+  dtype: string,
+  shape: list({ description: 'A length, or the name of one that varies', type: ['integer', 'string'] }),
+})
+
+const version = object(
+  {
+    version: string,
+    state: {
+      type: 'string',
+      enum: ['registered', 'loading', 'ready', 'draining', 'unloaded', 'failed'],
+    },
+    reason: string,
+    loadTimeMs: number,
+  },
+  ['reason', 'loadTimeMs'],
+)
+
+const snapshot = object(
+  {
+    name: string,
+    description: string,
+    current: { type: 'string', description: 'The version that serves' },
+    reason: string,
+    versions: list(version),
+    inputs: list(tensor),
+    outputs: list(tensor),
+  },
+  ['description', 'current', 'reason', 'inputs', 'outputs'],
+)
+
+const modelName = { type: 'string', description: 'A name of GET /models' }
+const versionName = { type: 'string', description: 'A version, or "latest"' }
+
+/** What a model makes of an input: any value, by its task or its own code. */
+const outcome = {
+  prediction: {},
+  confidence: { description: 'From 0 to 1, where the model gives one' },
+  scores: { description: 'Of each class, where asked for' },
+}
+
+const prediction = object(
+  { request_id: string, ...outcome, model_version: string, latency_ms: number },
+  ['confidence', 'scores'],
+  'The answer to one input',
+)
+
+const predictions = object(
+  {
+    request_id: string,
+    predictions: list({
+      anyOf: [
+        object({ ...outcome, model_version: string }, ['confidence', 'scores']),
+        object({ error: object({ code: string, detail: string }) }),
+      ],
+    }),
+    latency_ms: number,
+  },
+  [],
+  'The answers to instances, in their order',
+)
+
+const predictBody = {
+  type: 'object',
+  description:
+    'The input itself, one row without a batch axis; or {"input": {...}} where names collide; or {"instances": [{...}, ...]} for several.',
+  additionalProperties: true,
+  properties: {
+    model_version: { ...versionName, type: ['string', 'null'] },
+    input: { type: 'object', additionalProperties: true },
+    instances: { type: 'array', minItems: 1, items: {} },
+  },
+}
+
+const scores = {
+  type: 'object',
+  properties: {
+    scores: {
+      type: 'boolean',
+      default: false,
+      description: 'Adds the score of each class, where there are any',
+    },
+  },
+}
+
+/** The routes that predict differ in how they name the model. */
+function predictRoute(operationId: string, summary: string, params?: JsonSchema): RouteSchema {
+  return {
+    operationId,
+    summary,
+    tags: ['predict'],
+    ...(params !== undefined && { params }),
+    querystring: scores,
+    body: predictBody,
+    response: {
+      200: { anyOf: [prediction, predictions] },
+      '4xx': problem,
+      '5xx': problem,
+    },
+  }
+}
+
+export const predict = predictRoute('predict', 'Asks the only model, or the default one')
+export const predictModel = predictRoute(
+  'predictModel',
+  'Asks the version of a model that serves',
+  object({ model: modelName }),
+)
+export const predictVersion = predictRoute(
+  'predictVersion',
+  'Asks a version of a model',
+  object({ model: modelName, version: versionName }),
+)
+
+export const health: RouteSchema = {
+  operationId: 'health',
+  summary: 'Whether the process can answer',
+  tags: ['health'],
+  response: { 200: object({ status: { type: 'string', enum: ['healthy'] }, timestamp: number }) },
+}
+
+export const ready: RouteSchema = {
+  operationId: 'ready',
+  summary: 'Whether every model serves',
+  tags: ['health'],
+  response: { 200: readiness, 503: readiness },
+}
+
+export const models: RouteSchema = {
+  operationId: 'models',
+  summary: 'Every model, with its versions',
+  tags: ['models'],
+  response: { 200: object({ models: list(snapshot) }) },
+}
+
+export const model: RouteSchema = {
+  operationId: 'model',
+  summary: 'One model, with its versions',
+  tags: ['models'],
+  params: object({ model: modelName }),
+  response: { 200: snapshot, 404: problem },
+}
+
+export const metrics: RouteSchema = {
+  operationId: 'metrics',
+  summary: 'Metrics as Prometheus text',
+  tags: ['metrics'],
+  response: { 200: { type: 'string' } },
+}

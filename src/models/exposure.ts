@@ -1,0 +1,46 @@
+import { provided, type Fields, flag } from '../options.js'
+import type { ModelDefinition } from './served-model.js'
+
+/** How a model is reached over HTTP. Only code says it: a folder is data. */
+export interface ExposureOptions {
+  /**
+   * Content types, such as `image/*`, whose bodies are handed as they are to `input` and `encode`: a Uint8Array,
+   * inflated. Default: none, bodies are JSON.
+   */
+  readonly accepts?: readonly string[]
+  /**
+   * Lets `encode`, `codec` or the `run` of a custom model have JSON that no `input` schema has checked. Default: false, and the model is not
+   * reachable over HTTP.
+   */
+  readonly unchecked?: boolean
+}
+
+/** What an HTTP door must know of a model. */
+export interface HttpProfile {
+  /** Content types whose bodies the model takes as bytes. */
+  readonly accepts: readonly string[]
+  /** Whether JSON is checked before the model's own code has it, or need not be. */
+  readonly checked: boolean
+  /** Whether integers beyond 2^53 must stay exact; undefined while the version is not loaded. */
+  readonly exactIntegers: boolean | undefined
+}
+
+const mediaType = /^([\w.+-]+\/([\w.+-]+|\*)|\*\/\*)$/
+const jsonType = /^application\/([\w.-]+\+)?json$/i
+
+export const exposureFields: Fields<ExposureOptions> = {
+  accepts: provided(
+    'a list of content types other than JSON, such as "image/*"',
+    (value) =>
+      Array.isArray(value) &&
+      value.length > 0 &&
+      value.every((type) => typeof type === 'string' && mediaType.test(type) && !jsonType.test(type)),
+  ),
+  unchecked: flag,
+}
+
+/** Whether a model's own code has JSON only after a schema, or the user said that it need not. */
+export function isChecked({ kind, options }: ModelDefinition): boolean {
+  if (options.unchecked === true || options.input !== undefined) return true
+  return kind === 'onnx' && options.encode === undefined && options.codec === undefined
+}
