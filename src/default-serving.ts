@@ -43,9 +43,15 @@ export function defaultServing(options?: string | CreateServingOptions): Registe
   return (found ?? make(options)).serving as unknown as RegisteredServing
 }
 
-/** The default serving for a door, which says with the returned function that it needs it no more; the last ends it. */
-export function borrowDefaultServing(): { serving: AnyServing; giveBack: () => Promise<void> } {
-  const borrowed = present() ?? make()
+/**
+ * The default serving for a door, made of `options` where it is not there. The door says with the returned function
+ * that it needs it no more; the last to say so ends it.
+ */
+export function borrowDefaultServing(options?: CreateServingOptions): {
+  serving: AnyServing
+  giveBack: () => Promise<void>
+} {
+  const borrowed = present() ?? make(options)
   borrowed.doors++
   let given = false
   const giveBack = async () => {

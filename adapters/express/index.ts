@@ -13,7 +13,10 @@ export interface ServingHandler {
   (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void
   /** The serving behind the routes. */
   readonly serving: AnyServing
-  /** Closes the serving if the handler made it. Express has no hook for this: call it when the server closes. */
+  /**
+   * Closes the serving if the handler made it, and the default one with the last handler that uses it. Express has no
+   * hook for this: call it when the server closes.
+   */
   close(): Promise<void>
 }
 
@@ -22,19 +25,17 @@ export interface ServingHandler {
  * the routes goes on to the next handler.
  *
  * @param source a serving, which stays the caller's to close; a repository folder; or the options of a serving of
- *   the handler's own, with the door's. Default: `'./models'`
+ *   the handler's own, with the door's. Default: the process's default serving, of `./models`
  * @throws ServingError INVALID_OPTIONS
  */
 export function mlServing(
-  source: AnyServing | string | (CreateServingOptions & DoorOptions) = './models',
+  source?: AnyServing | string | (CreateServingOptions & DoorOptions),
   options: DoorOptions = {},
 ): ServingHandler {
   const door = Door.open(source, options)
   return Object.assign(nodeHandler(door), {
     serving: door.serving,
-    close: async () => {
-      if (door.ownsServing) await door.serving.close()
-    },
+    close: () => door.close(),
   })
 }
 

@@ -18,7 +18,8 @@ declare module 'fastify' {
 }
 
 export interface MlServingOptions extends CreateServingOptions, DoorOptions, RegisterOptions {
-  /** A serving that is the caller's to close. Default: one of the plugin's own, of the options beside it. */
+  /** A serving that is the caller's to close. Default: one of the plugin's own, of the options
+   * beside it; without any, the process's default serving, of `./models`. */
   readonly serving?: AnyServing
   /** The name under which the instance has the serving. Default: `'serving'`. */
   readonly decorator?: string
@@ -37,24 +38,17 @@ async function plugin(
       `fastify.${decorator} is taken: to have two servings, register them in sibling scopes, or with another \`decorator\`.`,
     )
   }
-  const door = Door.open(serving ?? ownServing(fastify, options), serving === undefined ? {} : options)
+  const door = serving === undefined ? Door.open(options, {}, fastify.log) : Door.open(serving, options)
   if (taken === undefined) fastify.decorate(decorator, door.serving)
-  // Draining: once a serving has `drain()`, `fastify.addHook('preClose', () => door.serving.drain())` stands here.
-  if (door.ownsServing) fastify.addHook('onClose', () => door.serving.close())
+  // Unready from the first moment of the close on; Fastify itself waits for the requests under way.
+  fastify.addHook('preClose', async () => door.drain())
+  fastify.addHook('onClose', () => door.close())
   // fastify-plugin lifts this plugin into the host's scope and drops these: the routes have a scope of their own.
   await fastify.register(mountRoutes(door), {
     ...(prefix !== undefined && { prefix }),
     ...(logLevel !== undefined && { logLevel }),
     ...(logSerializers !== undefined && { logSerializers }),
   })
-}
-
-function ownServing<T extends CreateServingOptions>(
-  { log }: FastifyInstance,
-  options: T,
-): T & CreateServingOptions {
-  const isEmpty = options.repository === undefined && options.models === undefined
-  return { logger: log, ...options, ...(isEmpty && { repository: './models' }) }
 }
 
 /**

@@ -166,7 +166,7 @@ function loadFailure(error: unknown, path: string): ServingError {
  * on Node 24 and arrays of another realm.
  */
 function toRuntime(feeds: Feeds): InferenceSession.FeedsType {
-  const converted: Record<string, unknown> = {}
+  const converted = Object.create(null) as Record<string, unknown>
   for (const [name, tensor] of Object.entries(feeds)) {
     converted[name] = { type: tensor.dtype, dims: tensor.shape, data: tensor.data, location: 'cpu' }
   }

@@ -1,5 +1,7 @@
-import { asServingError, type ServingError } from '../errors.js'
-import { checkFields, isPlainObject } from '../options.js'
+import { asServingError, ServingError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import { checkFields, isPlainObject, show } from '../options.js'
+import { borrowDefaultServing } from '../default-serving.js'
 import { createServing, isServing, type AnyServing, type CreateServingOptions } from '../serving.js'
 import { checkContext, doorFields, type DoorOptions } from './door-options.js'
 import type { HandedOn, HttpRequest, HttpResponse } from './exchange.js'
@@ -14,15 +16,15 @@ export class Door {
   readonly routes: readonly Route[]
   readonly #options: DoorOptions
   readonly #limits: Limits
+  #isDraining = false
 
   private constructor(
     readonly serving: AnyServing,
-    /** Whether the door made the serving, and so closes it. */
-    readonly ownsServing: boolean,
+    private readonly giveBack: () => Promise<void>,
     options: DoorOptions,
   ) {
     const {
-      maxBodyBytes = 16 * 1024 * 1024,
+      maxBodyBytes = 8 * 1024 * 1024,
       maxBodyDepth = 64,
       maxBodyElements = 4 * 1024 * 1024,
       maxInstances = 1000,
@@ -33,23 +35,44 @@ export class Door {
   }
 
   /**
-   * @param source a serving, a repository folder, or options for a serving of the door's own and for the door
+   * @param source a serving; a repository folder; options for a serving of the door's own and for the door; or
+   *   undefined, as options that say nothing of a serving: the process's default one
+   * @param options of the door, which win over those in `source`
+   * @param logger of a serving that the door makes. Default: the console
    * @throws ServingError INVALID_OPTIONS
    */
   static open(
-    source: AnyServing | string | (CreateServingOptions & DoorOptions),
+    source: AnyServing | string | (CreateServingOptions & DoorOptions) | undefined,
     options: DoorOptions = {},
+    logger?: Logger,
   ): Door {
-    if (isServing(source) || typeof source === 'string' || !isPlainObject(source)) {
-      checkFields<DoorOptions>(options, doorFields, 'mlServing()', 'INVALID_OPTIONS')
-      const serving = isServing(source) ? source : createServing(source)
-      return new Door(serving, serving !== source, options)
-    }
-    const own = Object.entries(source).filter(([key]) => Object.hasOwn(doorFields, key))
-    const rest = Object.entries(source).filter(([key]) => !Object.hasOwn(doorFields, key))
-    const merged: unknown = { ...Object.fromEntries(own), ...options }
+    const own = isServing(source) || typeof source === 'string' ? source : servingOptionsIn(source)
+    const merged: unknown = { ...(own === source ? {} : doorOptionsIn(source)), ...options }
     checkFields<DoorOptions>(merged, doorFields, 'mlServing()', 'INVALID_OPTIONS')
-    return new Door(createServing(Object.fromEntries(rest)), true, merged)
+    if (isServing(own)) return new Door(own, async () => {}, merged)
+    const byDefault = logger === undefined ? {} : { logger }
+    if (own === undefined) {
+      const { serving, giveBack } = borrowDefaultServing({ repository: './models', ...byDefault })
+      return new Door(serving, giveBack, merged)
+    }
+    const given = typeof own === 'string' ? { repository: own } : own
+    const isEmpty = given.repository === undefined && given.models === undefined
+    const serving: AnyServing = createServing({
+      ...byDefault,
+      ...given,
+      ...(isEmpty && { repository: './models' }),
+    })
+    return new Door(serving, () => serving.close(), merged)
+  }
+
+  /** The door's server is about to close: `/ready` says so, whoever else the serving has. */
+  drain(): void {
+    this.#isDraining = true
+  }
+
+  /** Closes the serving where the door made it; gives the default one back; leaves one that was given as it is. */
+  close(): Promise<void> {
+    return this.giveBack()
   }
 
   /** Answers with an error what no route can be asked about: a path or a header that is no HTTP. */
@@ -69,7 +92,14 @@ export class Door {
       const context = checkContext(said)
       requestId = context.requestId ?? requestId
       const { serving } = this
-      const response = await route.handle({ serving, limits: this.#limits, request, requestId, context })
+      const response = await route.handle({
+        serving,
+        limits: this.#limits,
+        isDraining: this.#isDraining,
+        request,
+        requestId,
+        context,
+      })
       return { ...response, headers: { ...common(requestId), ...response.headers } }
     } catch (error) {
       return this.#failure(error, requestId)
@@ -91,4 +121,22 @@ function common(requestId: string): Readonly<Record<string, string>> {
 
 function handedOn(error: unknown, requestId: string): HandedOn {
   return { error, headers: { 'x-request-id': requestId } }
+}
+
+/** What a door was given that is not its own; undefined where that is nothing. */
+function servingOptionsIn(source: unknown): CreateServingOptions | undefined {
+  if (source === undefined) return undefined
+  if (!isPlainObject(source)) {
+    throw new ServingError(
+      'INVALID_OPTIONS',
+      `mlServing() takes a serving, a folder or options; got ${show(source)}.`,
+    )
+  }
+  const rest = Object.entries(source).filter(([key]) => !Object.hasOwn(doorFields, key))
+  return rest.length === 0 ? undefined : Object.fromEntries(rest)
+}
+
+function doorOptionsIn(source: unknown): object {
+  if (!isPlainObject(source)) return {}
+  return Object.fromEntries(Object.entries(source).filter(([key]) => Object.hasOwn(doorFields, key)))
 }

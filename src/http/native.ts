@@ -1,4 +1,4 @@
-import { health } from '../health/health.js'
+import { health, readiness } from '../health/health.js'
 import type { AnyServing } from '../serving.js'
 import type { BodyLimits } from './body.js'
 import type { RequestContext } from './door-options.js'
@@ -13,6 +13,8 @@ export interface Limits extends BodyLimits {
 export interface Exchange {
   readonly serving: AnyServing
   readonly limits: Limits
+  /** Whether the server behind the door is about to close. */
+  readonly isDraining: boolean
   readonly request: HttpRequest
   readonly requestId: string
   /** What the host says of the request. */
@@ -23,8 +25,8 @@ export function getHealth(): HttpResponse {
   return json(200, health())
 }
 
-export function getReady({ serving }: Exchange): HttpResponse {
-  const report = serving.readiness()
+export function getReady({ serving, isDraining }: Exchange): HttpResponse {
+  const report = isDraining ? readiness(['the server is closing']) : serving.readiness()
   return json(report.status === 'ready' ? 200 : 503, report)
 }
 

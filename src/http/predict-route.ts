@@ -25,7 +25,7 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   const { serving, limits, request, requestId, context } = exchange
   const startedAt = performance.now()
   const withScores = asksForScores(request.query)
-  const model = request.params.model ?? serving.defaultModel ?? onlyModel(serving)
+  const model = request.params.model ?? serving.defaultModel ?? (await onlyModel(serving))
   const { accepts = [], checked = true } = (await serving.models.httpProfile(model)) ?? {}
   const asked = context.version ?? request.params.version
   const options = (version: string): PredictOptions => {
@@ -111,7 +111,8 @@ function notExposed(model: string, accepts: readonly string[]): ServingError {
   )
 }
 
-function onlyModel(serving: AnyServing): string {
+async function onlyModel(serving: AnyServing): Promise<string> {
+  await serving.models.listed()
   const names = serving.models.names()
   const [only] = names
   if (only !== undefined && names.length === 1) return only

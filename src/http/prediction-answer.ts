@@ -80,10 +80,6 @@ function outcomeOf({ prediction, confidence, scores, meta }: AnyPrediction, with
 
 /** Says how answers that are not the model's own, fresh ones came about. */
 function degradedHeader(predictions: readonly AnyPrediction[]): Record<string, string> {
-  const ways = new Set(predictions.map(({ meta }) => degradation(meta)).filter((way) => way !== undefined))
+  const ways = new Set(predictions.map(({ meta }) => meta.degraded).filter((way) => way !== undefined))
   return ways.size === 0 ? {} : { 'x-mlserving-degraded': [...ways].join(', ') }
-}
-
-function degradation(meta: object): string | undefined {
-  return 'degraded' in meta && typeof meta.degraded === 'string' ? meta.degraded : undefined
 }

@@ -82,9 +82,10 @@ export class VersionCodec implements RequestCodec {
       this.#checkOutput(options.task.output)
       this.#checkTask(options.task)
     }
-    const hostile = [...inputs, ...signature.outputs].some(({ name }) => name === '__proto__')
-    if (hostile)
-      throw new ServingError('INVALID_CODEC', `${label}: "__proto__" can't name an input or output.`)
+    // The runtime would find no output of this name: it keeps them in a plain object.
+    if (signature.outputs.some(({ name }) => name === '__proto__')) {
+      throw new ServingError('INVALID_CODEC', `${label}: an output can't be named "__proto__".`)
+    }
   }
 
   /** Whether the scores of an output can be those of the task's classes, as far as its metadata tells. */

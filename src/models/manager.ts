@@ -85,6 +85,11 @@ export class ModelManager<N extends string = string> {
     return model
   }
 
+  /** Settles once the models of code and of the repository are known, loaded or not. */
+  async listed(): Promise<void> {
+    await this.#starting
+  }
+
   /** The names of all models, sorted. */
   names(): N[] {
     return [...this.#models.keys()].sort() as N[]

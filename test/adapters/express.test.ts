@@ -81,8 +81,8 @@ describe('what is served', () => {
     [{ maxInstances: 1.5 }, 'mlServing(): maxInstances must be an integer of at least 1; got 1.5.'],
     [{ repositry: 'models' }, 'createServing(): unknown option "repositry". Did you mean "repository"?'],
     [{ toString: 1 }, 'createServing(): unknown option "toString".'],
-    [7, 'createServing(): the value must be an object; got 7.'],
-    [null, 'createServing(): the value must be an object; got null.'],
+    [7, 'mlServing() takes a serving, a folder or options; got 7.'],
+    [null, 'mlServing() takes a serving, a folder or options; got null.'],
   ])('the wrong option %j throws at once', (options, message) => {
     expect(() => mlServing(options as object)).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTIONS', message: expect.stringContaining(message) }),

@@ -114,7 +114,7 @@ describe.each(hosts)('$name', ({ start }) => {
     )
     const after = process.memoryUsage()
     expect(answers.map(({ status }) => status)).toEqual([413, 413, 413, 413])
-    // Four times 16 MiB that are kept until they are too much, and what is on its way; far from 8 GiB.
+    // Four times 8 MiB that are kept until they are too much, and what is on its way; far from 8 GiB.
     expect(after.rss - before.rss).toBeLessThan(400 * 2 ** 20)
   })
 

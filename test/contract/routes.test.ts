@@ -130,7 +130,13 @@ describe.each(hosts)('$name', ({ start }) => {
         name: 'versions',
         current: '2',
         versions: [
-          { version: '2', state: 'ready', loadTimeMs: expect.any(Number) },
+          {
+            version: '2',
+            state: 'ready',
+            loadTimeMs: expect.any(Number),
+            placement: expect.stringMatching(/^(thread|inline)$/),
+            providers: ['cpu'],
+          },
           { version: '1', state: 'registered' },
         ],
         inputs: [{ name: 'x', dtype: 'int64', shape: ['batch', 3] }],
@@ -144,7 +150,15 @@ describe.each(hosts)('$name', ({ start }) => {
       expect(json(answer)).toEqual({
         name: 'identity',
         current: '1',
-        versions: [{ version: '1', state: 'ready', loadTimeMs: expect.any(Number) }],
+        versions: [
+          {
+            version: '1',
+            state: 'ready',
+            loadTimeMs: expect.any(Number),
+            placement: expect.stringMatching(/^(thread|inline)$/),
+            providers: ['cpu'],
+          },
+        ],
         inputs: [{ name: 'x', dtype: 'float32', shape: ['batch', 3] }],
         outputs: [{ name: 'y', dtype: 'float32', shape: ['batch', 3] }],
       })

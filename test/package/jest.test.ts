@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { modelsDir, PackedProject, run } from './packed.js'
@@ -39,7 +40,7 @@ test.each(['esm', 'cjs'] as const)('works under Jest, %s', async (format) => {
   const file = `works.test.${format === 'esm' ? 'mjs' : 'cjs'}`
   await writeFile(path.join(app, file), `${imports[format]}\n${tests}`)
   const config = { testMatch: [`**/${file}`], transform: {}, testEnvironment: 'node', watchman: false }
-  const jest = path.resolve('node_modules/jest/bin/jest.js')
+  const jest = createRequire(import.meta.url).resolve('jest/bin/jest')
   const args = [jest, '--rootDir', app, '--config', JSON.stringify(config), '--json', '--silent']
   const answer = JSON.parse(
     await run(process.execPath, ['--experimental-vm-modules', ...args], app),

@@ -66,5 +66,5 @@ const refused = (error: unknown) => {
   if (!ending) throw error
 }
 for (const work of [predict, predict, predict, predict, load, replace]) void work().catch(refused)
-if (Number(delay) % 2 === 1) await firstAnswer
-setTimeout(() => ends[kind]?.(), Number(delay))
+const begin = Number(delay) % 2 === 1 ? firstAnswer : Promise.resolve()
+void begin.then(() => setTimeout(() => ends[kind]?.(), Number(delay)))
