@@ -9,7 +9,8 @@ import type { Outcome } from './models/classification.js'
 import type { Awaitable } from './models/codec.js'
 import type { Encoded } from './models/loaded-model.js'
 import type { ModelManager } from './models/manager.js'
-import type { Lease } from './models/version.js'
+import { plainCopy } from './models/plain-copy.js'
+import type { KeptAnswer, Lease } from './models/version.js'
 
 export interface PredictOptions {
   /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
@@ -63,13 +64,22 @@ const priorities: Readonly<Record<NonNullable<PredictOptions['priority']>, Prior
   low: 2,
 }
 
+/** What a prediction is made with. */
+export interface PredictHost {
+  readonly models: ModelManager
+  readonly metrics: Metrics
+  /** A model was asked. */
+  began(): void
+  /** A model has answered, or failed. */
+  ended(): void
+}
+
 /**
  * Predicts with a model, or where it can't, with its fallback.
  * @throws ServingError of the last model asked
  */
-export async function predict(
-  models: ModelManager,
-  metrics: Metrics,
+export function predict(
+  host: PredictHost,
   model: string,
   input: unknown,
   options: PredictOptions = {},
@@ -78,20 +88,35 @@ export async function predict(
   const { timeoutMs, signal, whenFull, priority = 'normal' } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
   const limits = { signal, deadlineMs, whenFull, priority: priorities[priority] }
-  let call: Call = { input, options, limits, startedAt }
-  const tried = new Set<string>()
-  for (let asked = model; ;) {
-    try {
-      const answer = await answerOf(models, metrics, asked, call)
-      return asked === model ? answer : { ...answer, meta: { ...answer.meta, degraded: 'fallback' } }
-    } catch (error) {
-      tried.add(asked)
-      const next = ServingError.is(error) && canFallBack(error) ? models.fallbackOf(asked) : undefined
-      if (next === undefined || tried.has(next)) throw error
-      asked = next
-      // A version that was asked for is the first model's.
-      call = { ...call, options: { ...options, version: 'latest' } }
-    }
+  const call = { input, options, limits, startedAt }
+  const answer = answerOf(host, model, call)
+  const fallback = host.models.fallbackOf(model)
+  return fallback === undefined ? answer : orFallback(host, answer, [model, fallback], call)
+}
+
+/** @param models those that were asked, and the next, last */
+async function orFallback(
+  host: PredictHost,
+  answer: Promise<AnyPrediction>,
+  models: readonly [...string[], string],
+  call: Call,
+): Promise<AnyPrediction> {
+  // From the failure of one model to the next it is still under way.
+  host.began()
+  try {
+    return await answer
+  } catch (error) {
+    if (!ServingError.is(error) || !canFallBack(error)) throw error
+    const asked = models.at(-1) ?? ''
+    // A version that was asked for is the first model's.
+    const later = { ...call, options: { ...call.options, version: 'latest' } }
+    const other = answerOf(host, asked, later)
+    const next = host.models.fallbackOf(asked)
+    const isLast = next === undefined || models.includes(next)
+    const { meta, ...outcome } = await (isLast ? other : orFallback(host, other, [...models, next], later))
+    return { ...outcome, meta: { ...meta, degraded: 'fallback' } }
+  } finally {
+    host.ended()
   }
 }
 
@@ -103,42 +128,37 @@ function canFallBack(error: ServingError): boolean {
 }
 
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
-async function answerOf(
-  models: ModelManager,
-  metrics: Metrics,
-  model: string,
-  call: Call,
-): Promise<AnyPrediction> {
-  const { input, options, limits, startedAt } = call
+async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
+  const { models, metrics } = host
+  const { options, limits, startedAt } = call
   let version: string | undefined
+  host.began()
   try {
-    const lease =
-      models.tryLease(model, options.version) ?? (await models.lease(model, options.version, limits))
+    let input = call.input
+    let lease = models.tryLease(model, options.version)
+    if (lease === undefined) {
+      // What the caller changes while the model loads changes nothing.
+      input = plainCopy(input).copy
+      lease = await models.lease(model, options.version, limits)
+    }
     try {
       version = lease.version
+      // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const { result, queueMs, computeMs, batchRows, cache } = await run(lease, encoded, call)
+      const running = run(lease, encoded, call)
+      const { result, queueMs, computeMs, batchRows, cache } = isPromise(running) ? await running : running
       const decoding = lease.codec.decode(result, encoded, cache !== 'off')
       const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
 
       const requestId = options.requestId ?? randomUUID()
       const latencyMs = performance.now() - startedAt
-      const degraded = cache === 'stale' ? { degraded: 'stale' as const } : undefined
-      const meta = {
-        requestId,
-        model,
-        version,
-        cache,
-        ...degraded,
-        batchRows,
-        queueMs,
-        computeMs,
-        latencyMs,
-      }
       if (batchRows > 0) metrics.queued(model, version, queueMs)
       metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
-      return { ...outcome, meta }
+      const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
+      return Object.assign(outcome, {
+        meta: cache === 'stale' ? { ...meta, degraded: 'stale' as const } : meta,
+      })
     } finally {
       lease.release()
     }
@@ -148,29 +168,50 @@ async function answerOf(
     // What a client names is a label only where it exists, or clients could make labels without end.
     metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
     throw error
+  } finally {
+    host.ended()
   }
 }
 
+type RunAnswer = BatchAnswer<unknown> & { readonly cache: CacheStatus }
+
 /** The result of an input: kept by the version's cache, under way for an equal request, or computed. */
-async function run(
-  { batcher, cache, codec }: Lease,
-  encoded: Encoded,
-  { options, limits }: Call,
-): Promise<BatchAnswer<unknown> & { readonly cache: CacheStatus }> {
-  if (cache === undefined || options.cache === false) {
-    const { result, queueMs, computeMs, batchRows } = await batcher.submit(encoded.feeds, limits)
-    return { result, queueMs, computeMs, batchRows, cache: 'off' }
+function run(lease: Lease, encoded: Encoded, call: Call): Awaitable<RunAnswer> {
+  const { batcher, cache, codec } = lease
+  if (cache === undefined || call.options.cache === false) {
+    return uncached(batcher.submit(codec.own(encoded), call.limits))
   }
+  const key = codec.key(encoded)
+  const hit = cache.hit(key)
+  return hit === undefined ? cached(cache, key, lease, encoded, call) : kept(hit, 'hit')
+}
+
+async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswer> {
+  const { result, queueMs, computeMs, batchRows } = await answer
+  return { result, queueMs, computeMs, batchRows, cache: 'off' }
+}
+
+async function cached(
+  cache: NonNullable<Lease['cache']>,
+  key: string,
+  { batcher, codec }: Lease,
+  encoded: Encoded,
+  { limits }: Call,
+): Promise<RunAnswer> {
   const { whenFull } = limits
-  const { value, status } = await cache.get(codec.key(encoded), limits, async (flight) => {
-    const answer = await batcher.submit(encoded.feeds, { ...flight, whenFull })
+  const { value, status } = await cache.get(key, limits, async (flight) => {
+    const answer = await batcher.submit(codec.own(encoded), { ...flight, whenFull })
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes }
   })
+  if (status !== 'miss' && status !== 'coalesced') return kept(value, status)
   const { result, queueMs, computeMs, batchRows } = value
-  return status === 'miss' || status === 'coalesced'
-    ? { result, queueMs, computeMs, batchRows, cache: status }
-    : { result, queueMs: 0, computeMs: 0, batchRows: 0, cache: status }
+  return { result, queueMs, computeMs, batchRows, cache: status }
+}
+
+/** An answer that cost this request neither a wait nor a run. */
+function kept({ result }: KeptAnswer, cache: CacheStatus): RunAnswer {
+  return { result, queueMs: 0, computeMs: 0, batchRows: 0, cache }
 }
 
 function isPromise<T>(value: Awaitable<T>): value is Promise<T> {

@@ -1,5 +1,5 @@
 import type { Registry } from './metrics/registry.js'
-import { ServingError } from './errors.js'
+import { asServingError, ServingError } from './errors.js'
 import { readiness, type ReadinessReport } from './health/health.js'
 import { consoleLogger, isLogger, type Logger } from './logger.js'
 import { Metrics } from './metrics/metrics.js'
@@ -10,7 +10,13 @@ import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
 import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
-import { predict, type AnyPrediction, type PredictionMeta, type PredictOptions } from './predict.js'
+import {
+  predict,
+  type AnyPrediction,
+  type PredictHost,
+  type PredictionMeta,
+  type PredictOptions,
+} from './predict.js'
 
 export interface ServingOptions {
   /** The model of a request that names none. Default: the only model, where there is one. */
@@ -190,7 +196,7 @@ export function isServing(value: unknown): value is AnyServing {
   return typeof value === 'object' && value !== null && brand in value
 }
 
-class RunningServing implements AnyServing {
+class RunningServing implements AnyServing, PredictHost {
   readonly [brand] = true
   readonly models: ModelManager
   readonly metrics: Metrics
@@ -222,14 +228,22 @@ class RunningServing implements AnyServing {
     this.models.start(repository, definitionsOf(models))
   }
 
-  async predict(model: string, input: unknown, options: PredictOptions = {}): Promise<AnyPrediction> {
-    checkFields<PredictOptions>(options, predictFields, 'predict()', 'INVALID_REQUEST')
-    this.#underWay++
+  predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction> {
     try {
-      return await predict(this.models, this.metrics, model, input, options)
-    } finally {
-      if (--this.#underWay === 0) this.#drained?.()
+      if (options !== undefined)
+        checkFields<PredictOptions>(options, predictFields, 'predict()', 'INVALID_REQUEST')
+    } catch (error) {
+      return Promise.reject(asServingError(error))
     }
+    return predict(this, model, input, options)
+  }
+
+  began(): void {
+    this.#underWay++
+  }
+
+  ended(): void {
+    if (--this.#underWay === 0) this.#drained?.()
   }
 
   predictMany(

@@ -1,7 +1,7 @@
 import { systemClock, type Clock, type Timer } from '../clock.js'
-import { ServingError } from '../errors.js'
+import { asServingError, ServingError } from '../errors.js'
 import { BatchRun, type BatchAnswer, type BatchRequest } from './batch-run.js'
-import type { Batchable, Executor } from './executor.js'
+import type { Batchable, Executor, RunContext } from './executor.js'
 import { LimitsWatch, type WaitLimits } from './limits-watch.js'
 import type { Urgency } from './urgency.js'
 import { WaitingQueue, type Priority, type Waiting } from './waiting.js'
@@ -100,8 +100,42 @@ export class Batcher<I, R> implements BatchSource {
   submit(input: I, options: SubmitOptions = {}): Promise<BatchAnswer<R>> {
     const rows = this.#batchable.rows(input)
     const { maxBatchSize } = this.#options
+    if (this.#canRunNow(options)) return this.#runNow(input, rows)
     if (rows <= maxBatchSize || maxBatchSize === 1) return this.#submit(input, rows, options)
     return this.#submitInParts(input, rows, options)
+  }
+
+  /**
+   * Whether a request needs no queue: there is nobody to wait for, nor to be joined by, nor a limit to watch, nor a
+   * permit to be had. The queue would cost a small model more than its run.
+   */
+  #canRunNow({ signal, deadlineMs }: SubmitOptions): boolean {
+    return (
+      this.#isIdle &&
+      this.#executor.width === 0 &&
+      this.#options.maxBatchSize === 1 &&
+      this.#options.maxDelayMs === 0 &&
+      signal === undefined &&
+      deadlineMs === undefined &&
+      this.#closed === undefined
+    )
+  }
+
+  async #runNow(input: I, rows: number): Promise<BatchAnswer<R>> {
+    this.#running++
+    try {
+      const { result, computeMs } = await this.#executor.run(input, neverAbandoned)
+      this.#options.onRun(rows, computeMs)
+      return { result, queueMs: 0, computeMs, batchRows: rows }
+    } catch (error) {
+      throw asServingError(error)
+    } finally {
+      this.#running--
+      if (this.#waiting.size > 0 || this.#blocked.size > 0) {
+        this.#unblock()
+        this.#turnstile.finished(0)
+      }
+    }
   }
 
   #submit(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
@@ -273,6 +307,13 @@ export class Batcher<I, R> implements BatchSource {
       this.#turnstile.finished(computeMs)
     })
   }
+}
+
+/** Of a run that nobody can give up. */
+const neverAbandoned: RunContext = {
+  get signal() {
+    return new AbortController().signal
+  },
 }
 
 function freePassage(source: BatchSource): Turnstile {

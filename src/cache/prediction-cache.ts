@@ -104,6 +104,14 @@ export class PredictionCache<V extends object> {
     })
   }
 
+  /** The answer of `key` that is kept, without any wait. */
+  hit(key: string): V | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined || this.#clock.now() >= entry.freshUntil) return undefined
+    this.#hits++
+    return entry.value
+  }
+
   /**
    * The answer of `key`: kept, or under way, or computed.
    *
@@ -115,11 +123,9 @@ export class PredictionCache<V extends object> {
     limits: CacheLimits,
     compute: (limits: FlightLimits) => Promise<V>,
   ): Promise<CacheAnswer<V>> {
+    const hit = this.hit(key)
+    if (hit !== undefined) return { value: hit, status: 'hit' }
     const entry = this.#entries.get(key)
-    if (entry !== undefined && this.#clock.now() < entry.freshUntil) {
-      this.#hits++
-      return { value: entry.value, status: 'hit' }
-    }
     const underWay = this.#flights.get(key)
     const priority = limits.priority ?? 1
     const flight = underWay ?? this.#start(key, priority, compute)

@@ -125,7 +125,8 @@ export class AutoSession implements Session {
     const result = await (this.#gate === undefined
       ? stage.run(feeds)
       : this.#gate.then(() => stage.run(feeds)))
-    if (stage === this.#stage) this.#observe(stage.session.placement, rows, result.computeMs)
+    if (stage === this.#stage && result.isRough !== true)
+      this.#observe(stage.session.placement, rows, result.computeMs)
     return result
   }
 

@@ -15,6 +15,8 @@ export interface RunResult {
   readonly outputs: Feeds
   /** Time in the runtime, without any wait before it. */
   readonly computeMs: number
+  /** The time may hold what the event loop did before the run. */
+  readonly isRough?: boolean
 }
 
 /** What an artifact turned out to be once it was loaded. */

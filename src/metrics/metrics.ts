@@ -83,7 +83,16 @@ export class Metrics {
     this.#ends = [watchStatus(registry, status), watchEventLoop(registry)]
   }
 
+  /** What was counted last, since one request is counted in several. */
+  #last: VersionSeries | undefined
+
   #seriesOf(model: string, version: string): VersionSeries {
+    const last = this.#last
+    if (last?.labels.model === model && last.labels.model_version === version) return last
+    return (this.#last = this.#find(model, version))
+  }
+
+  #find(model: string, version: string): VersionSeries {
     let versions = this.#series.get(model)
     if (versions === undefined) this.#series.set(model, (versions = new Map<string, VersionSeries>()))
     let series = versions.get(version)

@@ -43,8 +43,10 @@ interface EncodedFeeds extends Encoded {
   readonly input: unknown
   /** What encode returned, for decode; left untouched by the run. */
   readonly source: Feeds
-  /** The session's own copy. */
+  /** What the session gets, by way of {@link VersionCodec.own}. */
   readonly feeds: Feeds
+  /** Whether the feeds may share arrays with the caller's input. */
+  readonly isBorrowed: boolean
   readonly rows: number
 }
 
@@ -131,22 +133,34 @@ export class VersionCodec implements RequestCodec {
    */
   encode(value: unknown, signal?: AbortSignal): Awaitable<EncodedFeeds> {
     const { input, encode } = this.#options
-    if (input === undefined && encode === undefined) return this.#encodeByMetadata(value)
+    if (input === undefined && encode === undefined) return this.#encodeByMetadata(value, true)
     return this.#encodeByUser(value, signal)
   }
 
-  #encodeByMetadata(input: unknown): EncodedFeeds {
-    const feeds = this.#metadata.encode(input)
+  /** @param atOnce whether nobody can change the input before it is the session's own */
+  #encodeByMetadata(input: unknown, atOnce: boolean): EncodedFeeds {
     // Without a decode of the user's nobody else sees the feeds, and they need no second copy.
-    const source = this.#options.decode === undefined ? feeds : this.#copy(feeds)
-    return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_INPUT') }
+    const isSeen = this.#options.decode !== undefined
+    const isBorrowed = atOnce && !isSeen
+    const feeds = this.#metadata.encode(input, isBorrowed)
+    return {
+      input,
+      source: isSeen ? this.#copy(feeds) : feeds,
+      feeds,
+      isBorrowed,
+      rows: this.#rows(feeds, 'INVALID_INPUT'),
+    }
+  }
+
+  own({ feeds, isBorrowed }: EncodedFeeds): Feeds {
+    return isBorrowed ? ownCopy(feeds) : feeds
   }
 
   async #encodeByUser(value: unknown, signal = new AbortController().signal): Promise<EncodedFeeds> {
     const { encode } = this.#options
     const { input: schema } = this.#options
     const input = schema === undefined ? value : await validated(this.#label, schema, value)
-    if (encode === undefined) return this.#encodeByMetadata(input)
+    if (encode === undefined) return this.#encodeByMetadata(input, false)
     let source: Feeds
     try {
       source = await encode(input as never, { signal })
@@ -154,7 +168,7 @@ export class VersionCodec implements RequestCodec {
       throw asServingError(error, 'INVALID_CODEC', `${this.#label}: encode failed`)
     }
     const feeds = this.#copy(source)
-    return { input, source, feeds, rows: this.#rows(feeds, 'INVALID_CODEC') }
+    return { input, source, feeds, isBorrowed: false, rows: this.#rows(feeds, 'INVALID_CODEC') }
   }
 
   /**

@@ -90,6 +90,10 @@ class CustomCodec implements RequestCodec {
     return input === undefined ? one(value) : validated(this.label, input, value).then(one)
   }
 
+  own({ feeds }: Encoded): unknown {
+    return feeds
+  }
+
   decode(result: unknown, _encoded: Encoded, isShared: boolean): Outcome {
     const [answer] = result as readonly unknown[]
     return outcomeOf(isShared ? plainCopy(answer).copy : answer)

@@ -6,7 +6,6 @@ import type { Awaitable } from './codec.js'
 
 /** An input on its way through the model, in the form that the model runs. */
 export interface Encoded {
-  /** What the batcher takes and owns from then on. */
   readonly feeds: unknown
 }
 
@@ -20,11 +19,13 @@ export interface Kept {
 export interface RequestCodec {
   /** Whether plain values become 64-bit integers here, with no code of the user's between. */
   readonly takesExactIntegers: boolean
-  /**
-   * What the caller changes after this has returned (or settled) changes nothing.
-   * @throws ServingError INVALID_INPUT, INVALID_CODEC
-   */
+  /** @throws ServingError INVALID_INPUT, INVALID_CODEC */
   encode(value: unknown, signal?: AbortSignal): Awaitable<Encoded>
+  /**
+   * What the batcher takes, and owns from then on. Called before anything else can run once the input is encoded:
+   * what the caller changes later changes nothing.
+   */
+  own(encoded: Encoded): unknown
   /**
    * @param isShared whether others are given the same result
    * @throws ServingError INVALID_CODEC

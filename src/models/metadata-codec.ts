@@ -3,7 +3,7 @@ import type { ModelSignature } from '../execution/session.js'
 import { isPlainObject, nearest, show } from '../options.js'
 import { TensorReader } from '../tensor/from-value.js'
 import { ValueMismatch } from '../tensor/mismatch.js'
-import { describe, type Feeds, type Tensor } from '../tensor/tensor.js'
+import { describe, emptyRecord, type Feeds, type Tensor } from '../tensor/tensor.js'
 import { rowOf, toValue } from '../tensor/to-value.js'
 import { classify, outcomeOf, type Outcome } from './classification.js'
 import type { Task } from './model-config.js'
@@ -11,6 +11,9 @@ import type { Task } from './model-config.js'
 /** The codec that needs no code: inputs by the artifact's metadata, outputs by the model's task. */
 export class MetadataCodec {
   readonly #readers: readonly TensorReader[]
+  readonly #needsNoPrototype: boolean
+  /** The outputs that an answer shows. */
+  readonly #shown: readonly string[]
 
   /**
    * @param label `model@version`, for messages
@@ -22,36 +25,38 @@ export class MetadataCodec {
     private readonly signature: ModelSignature,
     private readonly batched: boolean,
     private readonly task: Task | undefined,
-    private readonly outputs: readonly string[] | undefined,
+    outputs: readonly string[] | undefined,
   ) {
+    this.#needsNoPrototype = signature.inputs.some(({ name }) => name === '__proto__')
+    this.#shown = outputs ?? signature.outputs.map(({ name }) => name)
     this.#readers = signature.inputs.map((info) => new TensorReader(info, batched))
   }
 
   /**
-   * Makes feeds of an object with a value for each input. They share no memory with the value.
+   * Makes feeds of an object with a value for each input.
+   * @param borrow whether they may share typed arrays with the value; else they share no memory with it
    * @throws ServingError INVALID_INPUT
    */
-  encode(value: unknown): Feeds {
+  encode(value: unknown, borrow = false): Feeds {
     const { inputs } = this.signature
     if (!isPlainObject(value) || ArrayBuffer.isView(value)) {
       const names = inputs.map(({ name }) => `"${name}"`).join(', ')
       throw this.#invalid(`the input must be an object with ${names}; got ${show(value)}.`)
     }
-    const feeds = Object.create(null) as Record<string, Tensor>
+    const feeds = emptyRecord<Tensor>(this.#needsNoPrototype)
     for (const reader of this.#readers) {
       const { info } = reader
       const given = Object.hasOwn(value, info.name) ? value[info.name] : undefined
       if (given === undefined)
         throw this.#invalid(`input "${info.name}" is missing; it expects ${describe(info)}.`)
       try {
-        feeds[info.name] = reader.read(given)
+        feeds[info.name] = reader.read(given, borrow)
       } catch (error) {
         if (error instanceof ValueMismatch) throw this.#invalid(error.message)
         throw error
       }
     }
-    const unknown = Object.keys(value).find((name) => !Object.hasOwn(feeds, name))
-    if (unknown !== undefined) throw this.#invalid(this.unknownInput(unknown))
+    for (const name in value) if (!Object.hasOwn(feeds, name)) throw this.#invalid(this.unknownInput(name))
     return feeds
   }
 
@@ -72,22 +77,25 @@ export class MetadataCodec {
 
   /** The outputs themselves: the only one's value, else values by name. */
   #plain(outputs: Feeds, rows: number): Outcome {
+    const [only] = this.#shown
+    if (this.#shown.length === 1 && only !== undefined) {
+      const tensor = outputs[only]
+      return { prediction: tensor && this.#value(tensor, rows) }
+    }
     const values = Object.create(null) as Record<string, unknown>
-    const names = this.outputs ?? Object.keys(outputs)
-    for (const name of names) {
+    for (const name of this.#shown) {
       const tensor = outputs[name]
       if (tensor !== undefined) values[name] = this.#value(tensor, rows)
     }
-    const [only] = names
-    return { prediction: names.length === 1 && only !== undefined ? values[only] : values }
+    return { prediction: values }
   }
 
   /** One row's value has no batch axis, and is a scalar where it is `[1]`. */
   #value(tensor: Tensor, rows: number): unknown {
-    if (!this.batched || rows !== 1 || tensor.shape[0] !== 1) return toValue(tensor)
-    const row = rowOf(tensor, 0)
-    const isScalar = row.shape.length === 1 && row.shape[0] === 1
-    return toValue(isScalar ? { ...row, shape: [] } : row)
+    const { shape } = tensor
+    if (!this.batched || rows !== 1 || shape[0] !== 1) return toValue(tensor)
+    const isScalar = shape.length === 2 && shape[1] === 1
+    return toValue({ ...tensor, shape: isScalar ? [] : shape.slice(1) })
   }
 
   /** One row's class, confidence and scores; for a batch of rows, lists of them. */

@@ -1,4 +1,4 @@
-import { elementCount, typedArrays, type Feeds, type Tensor } from './tensor.js'
+import { copyOf, elementCount, emptyLike, typedArrays, type Feeds, type Tensor } from './tensor.js'
 
 /** Rows of up to this many bytes are copied out of a batch; larger ones are views of it. */
 const copyUpToBytes = 64 * 1024
@@ -31,7 +31,7 @@ export function bytesOf(feeds: Feeds): number {
 export function concatRows(parts: readonly Feeds[]): Feeds {
   const [first] = parts
   if (first === undefined || parts.length === 1) return first ?? {}
-  const batch = Object.create(null) as Record<string, Tensor>
+  const batch = emptyLike<Tensor>(first)
   for (const name of Object.keys(first)) {
     batch[name] = concat(parts.map((part) => part[name]).filter((tensor) => tensor !== undefined))
   }
@@ -58,17 +58,17 @@ function concat(tensors: readonly Tensor[]): Tensor {
 
 /** The same tensors, none of which keeps a larger buffer alive or is shared with `tensors`' owner. */
 export function ownCopy(tensors: Feeds): Feeds {
-  const copy = Object.create(null) as Record<string, Tensor>
+  const copy = emptyLike<Tensor>(tensors)
   for (const name in tensors) {
     const tensor = tensors[name]
-    if (tensor !== undefined) copy[name] = { ...tensor, data: tensor.data.slice() } as Tensor
+    if (tensor !== undefined) copy[name] = { ...tensor, data: copyOf(tensor.data) } as Tensor
   }
   return copy
 }
 
 /** Rows `from` to `to` of each tensor: a copy where small, so that it does not keep the whole batch alive. */
 export function sliceRows(tensors: Feeds, from: number, to: number): Feeds {
-  const slice = Object.create(null) as Record<string, Tensor>
+  const slice = emptyLike<Tensor>(tensors)
   for (const name in tensors) {
     const tensor = tensors[name]
     if (tensor !== undefined) slice[name] = sliceTensor(tensor, from, to)
@@ -85,6 +85,6 @@ function sliceTensor(tensor: Tensor, from: number, to: number): Tensor {
   }
   const { data }: Numeric = tensor
   const isSmall = (to - from) * size * data.BYTES_PER_ELEMENT <= copyUpToBytes
-  const part = isSmall ? data.slice(from * size, to * size) : data.subarray(from * size, to * size)
+  const part = isSmall ? copyOf(data, from * size, to * size) : data.subarray(from * size, to * size)
   return { dtype: tensor.dtype, shape, data: part } as Tensor
 }

@@ -1,6 +1,7 @@
 import { ElementMismatch, elementOf } from './element.js'
 import { mismatch, showLeaf } from './mismatch.js'
 import {
+  copyOf,
   describeShape,
   elementCount,
   isDType,
@@ -54,7 +55,7 @@ function copyNumbers(data: unknown, info: TensorInfo, dtype: Exclude<DType, 'str
   if (!ArrayBuffer.isView(data) || Object.prototype.toString.call(data) !== `[object ${name}]`) {
     throw mismatch(info, `the tensor's data must be a ${name}.`)
   }
-  const copy = (data as Uint8Array).slice()
+  const copy = copyOf(data as Uint8Array)
   if (dtype === 'bool' && copy.some((value) => value > 1)) {
     throw mismatch(info, 'the data of a bool tensor must be 0 or 1.')
   }

@@ -2,11 +2,11 @@ import { copyTensor, fits } from './copy.js'
 import { ElementMismatch, elementOf } from './element.js'
 import { mismatch, showLeaf } from './mismatch.js'
 import {
+  copyOf,
   describeShape,
   elementCount,
   isTensorLike,
   typedArrays,
-  type DType,
   type Tensor,
   type TensorInfo,
 } from './tensor.js'
@@ -34,8 +34,12 @@ export class TensorReader {
     this.#wholeCount = isFixed(info.shape) ? elementCount(info.shape) : undefined
   }
 
-  /** @throws ValueMismatch */
-  read(value: unknown): Tensor {
+  /**
+   * @param borrow whether the tensor may have the value's own typed array: for who copies it before the caller can
+   *   change it
+   * @throws ValueMismatch
+   */
+  read(value: unknown, borrow = false): Tensor {
     const { info, batched } = this
     if (isTensorLike(value)) return copyTensor(value, info)
     const given = measure(value, info.shape.length)
@@ -45,7 +49,8 @@ export class TensorReader {
         given === undefined ? `more than ${info.shape.length} nested lists` : describeGiven(given, value)
       throw mismatch(info, `got ${received}. ${whatToSend(info, batched)}`)
     }
-    const data = copyTyped(value, info) ?? collect(value, given, info)
+    const typed = typedOf(value, info)
+    const data = typed === undefined ? collect(value, given, info) : borrow ? typed : copyOf(typed)
     return { dtype: info.dtype, shape, data } as Tensor
   }
 
@@ -85,23 +90,24 @@ function isFixed(shape: TensorInfo['shape']): shape is number[] {
   return shape.every((dimension) => typeof dimension === 'number')
 }
 
-/** A typed array of the input's own dtype, copied whole; undefined for what must be read element by element. */
-function copyTyped(value: unknown, { dtype }: TensorInfo): Tensor['data'] | undefined {
+type NumericData = Exclude<Tensor['data'], string[]>
+
+/** A value that is a typed array of the input's own dtype, all of whose elements JSON could have brought. */
+function typedOf(value: unknown, { dtype }: TensorInfo): NumericData | undefined {
   // Bytes are no booleans, and no patterns of float16: those are read, and refused, one by one.
   if (dtype === 'string' || dtype === 'float16' || dtype === 'bool' || !ArrayBuffer.isView(value))
     return undefined
   // By name, not by instanceof: an array of another realm is as good.
   if (Object.prototype.toString.call(value) !== `[object ${typedArrays[dtype].name}]`) return undefined
-  const copy = new typedArrays[dtype](value as never) as Exclude<Tensor['data'], string[]>
-  return isValid(copy, dtype) ? copy : undefined
+  const isFloat = dtype === 'float32' || dtype === 'float64'
+  return isFloat && !isFinite(value as Float32Array) ? undefined : (value as NumericData)
 }
 
-/** Whether every element is one that JSON could have brought; if not, which it was is said by {@link collect}. */
-function isValid(data: Exclude<Tensor['data'], string[]>, dtype: DType): boolean {
-  const numbers = data as Float32Array
-  if (dtype !== 'float32' && dtype !== 'float64') return true
-  for (let i = 0; i < numbers.length; i++) if (!Number.isFinite(numbers[i])) return false
-  return true
+/** By a sum of products with zero, which are NaN for what is not finite: no branch an element. */
+function isFinite(data: Float32Array | Float64Array): boolean {
+  let sum = 0
+  for (let i = 0; i < data.length; i++) sum += (data[i] ?? 0) * 0
+  return sum === 0
 }
 
 /**

@@ -27,6 +27,19 @@ export type Tensor<D extends DType = DType> = {
 /** Tensors by input (or output) name. */
 export type Feeds = Readonly<Record<string, Tensor>>
 
+/**
+ * An empty object for values by name. Without a prototype only where a name could be taken for one, since such an
+ * object is slow to read.
+ */
+export function emptyRecord<T>(needsNoPrototype: boolean): Record<string, T> {
+  return needsNoPrototype ? (Object.create(null) as Record<string, T>) : {}
+}
+
+/** An empty object for values by the names of another. */
+export function emptyLike<T>(record: object): Record<string, T> {
+  return emptyRecord(Object.getPrototypeOf(record) === null)
+}
+
 /** What a model says of one of its inputs or outputs. A dimension that may vary is its symbolic name, or ''. */
 export interface TensorInfo {
   readonly name: string
@@ -49,6 +62,15 @@ export const typedArrays = {
   uint64: BigUint64Array,
   bool: Uint8Array,
 } as const
+
+const { slice } = Object.getPrototypeOf(Uint8Array.prototype) as {
+  slice: (from?: number, to?: number) => unknown
+}
+
+/** Elements `from` to `to` of an array in memory of their own; a Buffer's own `slice` would share its memory. */
+export function copyOf<D extends Tensor['data']>(data: D, from?: number, to?: number): D {
+  return (Array.isArray(data) ? data.slice(from, to) : slice.call(data, from, to)) as D
+}
 
 export function isDType(name: unknown): name is DType {
   return name === 'string' || (typeof name === 'string' && Object.hasOwn(typedArrays, name))

@@ -64,6 +64,16 @@ describe('a value for an input with a batch axis', () => {
     data[0] = 9
     expect(tensors.map((tensor) => tensor.data[0])).toEqual([1, 1])
   })
+
+  it('never shares memory with a Buffer, whose own slice does', () => {
+    const data = Buffer.from([1, 2])
+    const tensors = [
+      toTensor(data, info('uint8', 'batch', 2), true),
+      toTensor({ dtype: 'uint8', shape: [1, 2], data }, info('uint8', 'batch', 2), true),
+    ]
+    data[0] = 9
+    expect(tensors.map((tensor) => tensor.data[0])).toEqual([1, 1])
+  })
 })
 
 describe('a value for an input without a batch axis', () => {
