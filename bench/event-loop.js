@@ -34,6 +34,7 @@ const servers = /** @type {const} */ ({
   naive: 'session.run in a Fastify route',
   fastify: 'mlserving on Fastify',
   express: 'mlserving on Express',
+  instances: 'mlserving on Fastify, an instance a core',
 })
 
 const folder = mkdtempSync(join(tmpdir(), 'mlserving-bench-'))

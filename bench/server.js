@@ -1,5 +1,6 @@
 /** A server to measure. Arguments: which, and the model. Says its port; on `begin` and `end` it counts. */
 import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import express from 'express'
 import Fastify from 'fastify'
@@ -30,6 +31,14 @@ const servers = {
   fastify: async () => {
     const fastify = Fastify()
     await fastify.register(fastifyServing, { models: { model: onnx({ source: model }) } })
+    await fastify.serving.ready()
+    return listen(fastify)
+  },
+  /** A session for each core, rather than all cores for one. */
+  instances: async () => {
+    const fastify = Fastify()
+    const instances = availableParallelism()
+    await fastify.register(fastifyServing, { models: { model: onnx({ source: model, instances }) } })
     await fastify.serving.ready()
     return listen(fastify)
   },

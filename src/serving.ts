@@ -5,6 +5,7 @@ import { consoleLogger, isLogger, type Logger } from './logger.js'
 import { Metrics } from './metrics/metrics.js'
 import type { Scored } from './models/classification.js'
 import { definitionOf, type AnyModel, type Json, type Model } from './models/definition.js'
+import { setPermits } from './execution/permits.js'
 import { ModelManager } from './models/manager.js'
 import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
@@ -25,6 +26,11 @@ export interface ServingOptions {
   readonly logger?: Logger
   /** Where the metrics go, prom-client's `register` for instance. Default: a registry of its own. */
   readonly registry?: Registry
+  /**
+   * Cores that the sessions of the process compute on together; the last serving to say so is heeded. Default: the
+   * cores, or the cgroup's quota where that is less. A worker of a cluster can't count its siblings: its host says.
+   */
+  readonly permits?: number
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
 }
@@ -128,6 +134,7 @@ const servingFields: Fields<CreateServingOptions> = {
   registry: provided("prom-client's Registry", (value) => isPlainObject(value) && 'getSingleMetric' in value),
   models: provided('an object of models by name', isPlainObject),
   repository: text,
+  permits: integer(1, 1024),
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
 }
 
@@ -214,8 +221,10 @@ class RunningServing implements AnyServing, PredictHost {
     defaultModel,
     logger = consoleLogger,
     registry,
+    permits,
     drainTimeoutMs,
   }: CreateServingOptions) {
+    if (permits !== undefined) setPermits(permits)
     this.defaultModel = defaultModel
     this.logger = logger
     this.metrics = new Metrics(registry, () => this.models.status())

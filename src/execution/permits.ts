@@ -87,6 +87,11 @@ export function sharedPermits(): Permits {
   return new Permits(shelf[processPermits])
 }
 
+/** Says how many permits this process has, from now on. */
+export function setPermits(total: number): void {
+  sharedPermits().resize(total)
+}
+
 /** The cores this process may use: the cgroup's CPU quota where there is one, else what the system reports. */
 export function coreCount(): number {
   const quota = cgroupQuota()
