@@ -9,14 +9,6 @@ await fastify.register(mlServing, { repository: './examples/models', prefix: '/m
 await fastify.listen({ port: Number(process.env.PORT ?? 8000) })
 // #endregion
 
-await fastify.serving.ready()
-const { port } = /** @type {import('node:net').AddressInfo} */ (fastify.server.address())
-const url = `http://127.0.0.1:${port}/ml`
-console.log(`Serving ${fastify.serving.models.names().join(', ')} on ${url}. Try:\n`)
-console.log(
-  `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
-)
-
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => {
     void fastify.close()
@@ -24,3 +16,11 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
     setTimeout(() => fastify.server.closeAllConnections(), 5000).unref()
   })
 }
+
+await fastify.serving.ready()
+const { port } = /** @type {import('node:net').AddressInfo} */ (fastify.server.address())
+const url = `http://127.0.0.1:${port}/ml`
+console.log(`Serving ${fastify.serving.models.names().join(', ')} on ${url}. Try:\n`)
+console.log(
+  `curl ${url}/models/sentiment/predict -H 'content-type: application/json' -d '{"text": "I love it"}'\n`,
+)

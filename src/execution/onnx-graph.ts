@@ -95,21 +95,3 @@ const ELEMENT_TYPES: readonly (string | undefined)[] = [
 export function dtypeOf(elemType: number | undefined): string | undefined {
   return elemType === undefined ? undefined : ELEMENT_TYPES[elemType]
 }
-
-const SMALLER_THAN_A_BYTE: ReadonlySet<string | undefined> = new Set([
-  'uint4',
-  'int4',
-  'float4e2m1',
-  'uint2',
-  'int2',
-  'float6e2m3',
-  'float6e3m2',
-])
-
-/**
- * The outputs that must not be run. Elements smaller than a byte have no tensor in JavaScript: onnxruntime-node
- * 1.30 ends the process when it makes one of int4 or uint4, and has no operators for the others yet.
- */
-export function unsupportedOutputs({ outputs }: Pick<OnnxGraph, 'outputs'>): OnnxValue[] {
-  return outputs.filter(({ elemType }) => SMALLER_THAN_A_BYTE.has(dtypeOf(elemType)))
-}

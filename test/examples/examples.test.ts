@@ -15,11 +15,8 @@ beforeAll(() => {
 })
 
 /** Runs an example from the top folder, as the README says; it does not outlive the test. */
-function run(file: string): ChildProcessWithoutNullStreams {
-  const child = spawn(process.execPath, [`examples/${file}`], {
-    cwd: top,
-    env: { ...process.env, PORT: '0' },
-  })
+function run(file: string, env: NodeJS.ProcessEnv = process.env): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, [`examples/${file}`], { cwd: top, env: { ...env, PORT: '0' } })
   onTestFinished(() => void child.kill('SIGKILL'))
   return child
 }
@@ -78,6 +75,12 @@ test.each(['express/server.js', 'fastify/server.js'])(
     expect(await once(child, 'exit')).toEqual([0, null])
   },
 )
+
+test('the models that take text need no locale but C', async () => {
+  const { LANG: _, LC_CTYPE: __, ...rest } = process.env
+  const child = run('direct/predict.js', { ...rest, LC_ALL: 'C' })
+  expect(await text(child.stdout)).toMatch(/^positive /)
+})
 
 test('examples/direct/predict.js predicts with one version and then with the other, and ends by itself', async () => {
   const child = run('direct/predict.js')

@@ -1,16 +1,9 @@
 import type * as Ort from 'onnxruntime-node'
 import { beforeAll, describe, expect, it } from 'vitest'
-import {
-  OnnxFormatError,
-  dtypeOf,
-  readOnnx,
-  rewriteZipMaps,
-  unsupportedOutputs,
-} from '../../src/execution/onnx-graph.js'
+import { OnnxFormatError, dtypeOf, readOnnx, rewriteZipMaps } from '../../src/execution/onnx-graph.js'
 import * as models from '../onnx/models.js'
 import {
   ELEM_TYPE,
-  type ElemType,
   type Encoded,
   concat,
   externalTensor,
@@ -150,18 +143,6 @@ describe('readOnnx', () => {
     })
     // Copying or hashing the bytes would take ten times as long.
     expect(Math.min(...times)).toBeLessThan(5)
-  })
-})
-
-describe('unsupportedOutputs', () => {
-  const types = ['float32', 'string', 'float8e5m2', 'uint4', 'int4', 'float4e2m1', 'uint2', 'int2'] as const
-
-  it('names the outputs of elements smaller than a byte', () => {
-    const outputs = types.map((type: ElemType) => tensorValue(type, type, [2]))
-    const names = unsupportedOutputs(readOnnx(model({ ...empty, outputs }))).map(({ name }) => name)
-    expect(names).toEqual(['uint4', 'int4', 'float4e2m1', 'uint2', 'int2'])
-    expect(unsupportedOutputs(readOnnx(models.int4Output()))).toHaveLength(1)
-    expect(unsupportedOutputs(readOnnx(models.mlp()))).toEqual([])
   })
 })
 
