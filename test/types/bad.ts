@@ -1,5 +1,5 @@
 // Compiled by `npm run types`, never run: every statement here must be an error.
-import { createServing, onnx } from 'mlserving'
+import { createServing, custom, onnx } from 'mlserving'
 import { mlServing } from 'mlserving/express'
 import { serving } from './use.js'
 
@@ -45,3 +45,17 @@ mlServing(serving, { context: () => ({ cache: false }) })
 await serving.models.switchVersion('nope', '1')
 // @ts-expect-error -- a task needs its output
 createServing({ models: { a: onnx({ source: 'x', task: { type: 'classification' } }) } })
+// @ts-expect-error -- no such option of the cache's owner
+createServing({ models: { a: onnx({ source: 'x', cach: { ttlMs: 3 } }) } })
+// @ts-expect-error -- a number of rows
+createServing({ models: { a: onnx({ source: 'x', batching: { maxBatchSize: '3' } }) } })
+// @ts-expect-error -- run gives an answer a row
+createServing({ models: { c: custom({ load: () => 1, run: (n, _rows: string[]) => n }) } })
+// @ts-expect-error -- a row of another type
+await serving.predict('churn', { id: 1, age: 3 })
+// @ts-expect-error -- a row of another type
+serving.predictMany('churn', ['x'])
+// @ts-expect-error -- no such model
+serving.model('chrun')
+// @ts-expect-error -- no such priority
+await serving.predict('sentiment', { text: 'x' }, { priority: 1 })

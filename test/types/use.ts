@@ -4,6 +4,8 @@ import { z } from 'zod'
 import {
   classify,
   createServing,
+  custom,
+  defaultServing,
   float32,
   int64,
   onnx,
@@ -21,6 +23,16 @@ import fastify from 'fastify'
 declare const contextOf: (ip: string | undefined) => RequestContext
 declare const resize: (image: Uint8Array) => Promise<Float32Array>
 declare const Tokenizer: { load(path: string): Promise<{ encode(text: string): number[] }> }
+
+interface Customer {
+  id: string
+  age: number
+}
+class Scorer {
+  score(rows: Customer[]): number[] {
+    return rows.map(({ age }) => age)
+  }
+}
 
 export const serving = createServing({
   models: {
@@ -56,6 +68,23 @@ export const serving = createServing({
         }
       },
     }),
+    cached: onnx({
+      source: 'x',
+      cache: { ttlMs: 60_000 },
+      batching: { maxBatchSize: 8 },
+      session: { graphOptimizationLevel: 'all', extra: { session: { intra_op: { allow_spinning: '1' } } } },
+      providers: ['cuda', 'cpu'],
+      placement: 'thread',
+      instances: 2,
+      fallback: 'bare',
+      decode: () => 1 as const,
+    }),
+    churn: custom({ load: async () => new Scorer(), run: (scorer, rows: Customer[]) => scorer.score(rows) }),
+    checkedChurn: custom({
+      input: z.object({ age: z.coerce.number() }),
+      load: () => 2,
+      run: (factor, rows) => rows.map(({ age }) => scored(age * factor > 60 ? 'old' : 'young', 0.5)),
+    }),
     bare: onnx({ source: './models/bare' }),
   },
 })
@@ -78,6 +107,23 @@ expectTypeOf(embed.prediction).toEqualTypeOf<number[]>()
 const bare = await serving.predict('bare', { x: [1] })
 expectTypeOf(bare.prediction).toEqualTypeOf<unknown>()
 expectTypeOf(bare.confidence).toEqualTypeOf<number | undefined>()
+
+const churn = await serving.predict('churn', { id: '1', age: 3 }, { priority: 'high', whenFull: 'wait' })
+expectTypeOf(churn.prediction).toEqualTypeOf<number>()
+
+const checkedChurn = await serving.predict('checkedChurn', { age: '3' })
+expectTypeOf(checkedChurn.prediction).toEqualTypeOf<'old' | 'young'>()
+expectTypeOf(checkedChurn.confidence).toEqualTypeOf<number>()
+
+for await (const one of serving.predictMany('churn', [{ id: '1', age: 3 }], { maxInFlight: 8 }))
+  expectTypeOf(one.prediction).toEqualTypeOf<number>()
+
+const handle = serving.model('sentiment')
+expectTypeOf((await handle.predict({ text: 'x' })).prediction).toEqualTypeOf<'negative' | 'positive'>()
+expectTypeOf<Parameters<typeof handle.predict>[0]>().toEqualTypeOf<{ text: string }>()
+
+// Nothing is registered: any name is accepted.
+await defaultServing().predict('anything', { x: 1 })
 
 const open = createServing('./models')
 const anything = await open.predict('anything', { text: 'x' })
@@ -102,7 +148,7 @@ try {
 
 await serving.models.switchVersion('sentiment', '2.0')
 expectTypeOf(serving.models.names()).toEqualTypeOf<
-  ('sentiment' | 'validated' | 'typed' | 'embed' | 'bare')[]
+  ('sentiment' | 'validated' | 'typed' | 'embed' | 'cached' | 'churn' | 'checkedChurn' | 'bare')[]
 >()
 
 // Every serving fits every door, whatever its models.
