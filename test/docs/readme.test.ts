@@ -8,9 +8,12 @@ import { checkFields, text as textField } from '../../src/options.js'
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
 const read = (path: string) => readFileSync(join(top, path), 'utf8')
-const pages = ['README.md', ...readdirSync(join(top, 'docs')).map((name) => `docs/${name}`)].filter((path) =>
-  path.endsWith('.md'),
-)
+const pages = [
+  'README.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
+  ...readdirSync(join(top, 'docs')).map((name) => `docs/${name}`),
+].filter((path) => path.endsWith('.md'))
 
 /** The code blocks of a page that are copies of a file: `<!-- file: PATH -->` stands before each. */
 function copiesIn(page: string): { page: string; file: string; code: string }[] {
@@ -50,7 +53,7 @@ function blocksIn(page: string): { language: string; code: string; before: strin
   })
 }
 
-const docs = pages.filter((page) => page !== 'README.md')
+const docs = pages.filter((page) => page.startsWith('docs/'))
 
 test.each(docs)(
   '%s shows no code that is not run or compiled, and no model.json that is not taken',

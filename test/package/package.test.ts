@@ -145,6 +145,16 @@ test("the tarball holds the build, the pages and model.json's schema, and nothin
   )
   expect(strange).toEqual([])
   expect(project.files).toEqual(expect.arrayContaining(['schema/model.schema.json', 'docs/models.md']))
+  const home = path.join(project.dir, 'app/node_modules/mlserving')
+  for (const page of project.files.filter((file) => file.endsWith('.md'))) {
+    const text = await readFile(path.join(home, page), 'utf8')
+    const links = [...text.matchAll(/\]\((?!\w+:|#)([^)#]+)/g)].map(([, link = '']) => link)
+    const targets = links.map((link) => path.posix.join(path.posix.dirname(page), link))
+    expect(
+      targets.filter((target) => !project.files.includes(target)),
+      page,
+    ).toEqual([])
+  }
   const root = path.resolve(import.meta.dirname, '../..')
   for (const file of project.files) {
     const text = await readFile(path.join(project.dir, 'app/node_modules/mlserving', file), 'utf8')
