@@ -137,7 +137,10 @@ export const predictFields: Fields<PredictOptions> = {
 }
 
 const { requestId: _, whenFull: __, ...sharedFields } = predictFields
-export const predictManyFields: Fields<PredictManyOptions> = { ...sharedFields, maxInFlight: integer(1, 100_000) }
+export const predictManyFields: Fields<PredictManyOptions> = {
+  ...sharedFields,
+  maxInFlight: integer(1, 100_000),
+}
 
 const brand = Symbol.for('mlserving.serving')
 

@@ -73,6 +73,13 @@ test('the README names every route', () => {
   expect(routes.filter(({ method, path }) => !readme.includes(`\`${method} ${path}\``))).toEqual([])
 })
 
+test('docs/architecture.md names every folder and file that lies right in src', () => {
+  const page = read('docs/architecture.md')
+  const entries = readdirSync(join(top, 'src'), { withFileTypes: true })
+  const names = entries.map((entry) => (entry.isDirectory() ? `src/${entry.name}` : entry.name))
+  expect(names.filter((name) => !page.includes(`${name}\``))).toEqual([])
+})
+
 describe.each(pages)('%s', (page) => {
   test('links only to what is there', () => {
     const targets = [...read(page).matchAll(/\]\((?!\w+:|#)([^)#]+)[^)]*\)/g)].map(
