@@ -136,6 +136,16 @@ export default defineConfig(
     },
   },
   {
+    files: ['examples/**'],
+    rules: {
+      // Node's own test runner waits for its tests itself.
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        { allowForKnownSafeCalls: [{ from: 'package', name: 'test', package: 'node:test' }] },
+      ],
+    },
+  },
+  {
     // The tools' own configuration, in JavaScript: without types.
     files: ['**/*.js'],
     ignores: ['examples/**'],

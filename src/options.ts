@@ -1,8 +1,12 @@
 import { ServingError, type ErrorCode } from './errors.js'
 
+export type JsonSchema = Readonly<Record<string, unknown>>
+
 /** One option: how to check it, and what a message says it should be. */
 export interface Field<T> {
   readonly expected: string
+  /** The same as JSON Schema, as far as that can say it; undefined for what no JSON file may hold. */
+  readonly schema?: JsonSchema | undefined
   readonly accepts: (value: unknown) => value is T
   /** Checks what lies inside; throws. Only called with values that `accepts` took. */
   readonly inside?: (value: T, path: string, code: ErrorCode) => void
@@ -48,16 +52,19 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 
 export const text: Field<string> = {
   expected: 'a non-empty string',
+  schema: { type: 'string', minLength: 1 },
   accepts: (value): value is string => typeof value === 'string' && value !== '',
 }
 
 export const flag: Field<boolean> = {
   expected: 'true or false',
+  schema: { type: 'boolean' },
   accepts: (value): value is boolean => typeof value === 'boolean',
 }
 
 export const texts: Field<readonly string[]> = {
   expected: 'a list of strings, each once, at least one',
+  schema: { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true },
   accepts: (value): value is readonly string[] =>
     Array.isArray(value) &&
     value.length > 0 &&
@@ -69,6 +76,7 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): Field<numbe
   return {
     expected:
       max === Number.MAX_SAFE_INTEGER ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`,
+    schema: { type: 'integer', minimum: min, maximum: max },
     accepts: (value): value is number =>
       typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max,
   }
@@ -77,6 +85,7 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER): Field<numbe
 export function oneOf<const V extends readonly string[]>(...values: V): Field<V[number]> {
   return {
     expected: `one of ${values.map((value) => `"${value}"`).join(', ')}`,
+    schema: { enum: values },
     accepts: (value): value is V[number] => typeof value === 'string' && values.includes(value),
   }
 }
@@ -90,23 +99,48 @@ export function func<T>(): Field<T> {
   return provided('a function', (value) => typeof value === 'function')
 }
 
-/** An options object inside another. */
-export function fields<T extends object>(nested: Fields<T>): Field<T> {
+/**
+ * An options object inside another.
+ * @param required what its schema asks for: an editor's word, not checked here
+ */
+export function fields<T extends object>(
+  nested: Fields<T>,
+  required: readonly (keyof T & string)[] = [],
+): Field<T> {
   return {
     expected: 'an object',
+    get schema() {
+      return schemaOf(nested, required)
+    },
     accepts: (value): value is T => isPlainObject(value),
     inside: (value, path, code) => checkFields(value, nested, path, code),
   }
 }
 
 /** `true`, or a value of another kind. */
-export function trueOr<T>({ expected, accepts, inside }: Field<T>): Field<true | T> {
+export function trueOr<T>(other: Field<T>): Field<true | T> {
   return {
-    expected: `true or ${expected}`,
-    accepts: (value): value is true | T => value === true || accepts(value),
-    inside: (value, path, code) => {
-      if (value !== true) inside?.(value, path, code)
+    expected: `true or ${other.expected}`,
+    get schema() {
+      return { anyOf: [{ const: true }, other.schema] }
     },
+    accepts: (value): value is true | T => value === true || other.accepts(value),
+    inside: (value, path, code) => {
+      if (value !== true) other.inside?.(value, path, code)
+    },
+  }
+}
+
+/** The JSON Schema of an options object: of those options that JSON can give. */
+export function schemaOf<T extends object>(all: Fields<T>, required: readonly string[] = []): JsonSchema {
+  const stated = Object.entries(all as Readonly<Record<string, Field<unknown>>>).filter(
+    ([, { schema }]) => schema !== undefined,
+  )
+  return {
+    type: 'object',
+    properties: Object.fromEntries(stated.map(([name, { schema }]) => [name, schema])),
+    ...(required.length > 0 && { required }),
+    additionalProperties: false,
   }
 }
 

@@ -128,7 +128,7 @@ export interface ModelHandle<I, O> {
   ): AsyncIterable<Prediction<O>>
 }
 
-const servingFields: Fields<CreateServingOptions> = {
+export const servingFields: Fields<CreateServingOptions> = {
   defaultModel: text,
   logger: provided('a logger with debug, info, warn and error', isLogger),
   registry: provided("prom-client's Registry", (value) => isPlainObject(value) && 'getSingleMetric' in value),
@@ -150,7 +150,10 @@ export const predictFields: Fields<PredictOptions> = {
 }
 
 const { requestId: _, whenFull: __, ...sharedFields } = predictFields
-const predictManyFields: Fields<PredictManyOptions> = { ...sharedFields, maxInFlight: integer(1, 100_000) }
+export const predictManyFields: Fields<PredictManyOptions> = {
+  ...sharedFields,
+  maxInFlight: integer(1, 100_000),
+}
 
 const brand = Symbol.for('mlserving.serving')
 

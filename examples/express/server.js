@@ -21,12 +21,20 @@ server.on('listening', () => {
   }, console.error)
 })
 
+// #region shutdown
+const drainMs = Number(process.env.DRAIN_MS ?? 0)
+
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => {
-    // First the requests under way, then the models they need.
-    server.close(() => void ml.close())
-    server.closeIdleConnections()
-    // A client that sends half a request, or nothing at all, does not hold up the end.
-    setTimeout(() => server.closeAllConnections(), 5000).unref()
+    // From now on /ready says no. Give the balancer the time that it takes to notice; requests are answered meanwhile.
+    void ml.serving.drain()
+    setTimeout(() => {
+      // No new connections; then the requests under way, then the models they need.
+      server.close(() => void ml.close())
+      server.closeIdleConnections()
+      // A client that sends half a request, or nothing at all, does not hold up the end.
+      setTimeout(() => server.closeAllConnections(), 5000).unref()
+    }, drainMs)
   })
 }
+// #endregion

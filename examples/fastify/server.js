@@ -9,13 +9,22 @@ await fastify.register(mlServing, { repository: './examples/models', prefix: '/m
 await fastify.listen({ port: Number(process.env.PORT ?? 8000) })
 // #endregion
 
+// #region shutdown
+const drainMs = Number(process.env.DRAIN_MS ?? 0)
+
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => {
-    void fastify.close()
-    // A client that sends half a request, or nothing at all, does not hold up the end.
-    setTimeout(() => fastify.server.closeAllConnections(), 5000).unref()
+    // From now on /ready says no. Give the balancer the time that it takes to notice; requests are answered meanwhile.
+    void fastify.serving.drain()
+    setTimeout(() => {
+      // No new connections; then the requests under way, then the models they need.
+      void fastify.close()
+      // A client that sends half a request, or nothing at all, does not hold up the end.
+      setTimeout(() => fastify.server.closeAllConnections(), 5000).unref()
+    }, drainMs)
   })
 }
+// #endregion
 
 await fastify.serving.ready()
 const { port } = /** @type {import('node:net').AddressInfo} */ (fastify.server.address())

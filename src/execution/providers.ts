@@ -5,6 +5,7 @@ import {
   integer,
   isPlainObject,
   oneOf,
+  schemaOf,
   show,
   text,
   texts,
@@ -69,31 +70,41 @@ function gpuFields<N extends 'cuda' | 'tensorrt' | 'dml'>(name: N): Fields<GpuPr
 const bufferCacheMode = oneOf('disabled', 'lazyRelease', 'simple', 'bucket')
 
 /** The options that onnxruntime-node reads; it would take no notice of others. */
-const optionsOf: { readonly [N in ProviderName]: Fields<Extract<ProviderOptions, { name: N }>> } = {
-  cpu: { name: oneOf('cpu') },
-  cuda: gpuFields('cuda'),
-  tensorrt: gpuFields('tensorrt'),
-  dml: gpuFields('dml'),
-  coreml: { name: oneOf('coreml'), coreMlFlags: integer(0, 0xffff) },
-  qnn: { name: oneOf('qnn'), backendType: text, enableFp16Precision: flag },
-  webgpu: {
-    name: oneOf('webgpu'),
-    preferredLayout: oneOf('NCHW', 'NHWC'),
-    forceCpuNodeNames: texts,
-    validationMode: oneOf('disabled', 'wgpuOnly', 'basic', 'full'),
-    enableRobustness: flag,
-    storageBufferCacheMode: bufferCacheMode,
-    uniformBufferCacheMode: bufferCacheMode,
-    queryResolveBufferCacheMode: bufferCacheMode,
-    defaultBufferCacheMode: bufferCacheMode,
-  },
-}
+export const providerFields: { readonly [N in ProviderName]: Fields<Extract<ProviderOptions, { name: N }>> } =
+  {
+    cpu: { name: oneOf('cpu') },
+    cuda: gpuFields('cuda'),
+    tensorrt: gpuFields('tensorrt'),
+    dml: gpuFields('dml'),
+    coreml: { name: oneOf('coreml'), coreMlFlags: integer(0, 0xffff) },
+    qnn: { name: oneOf('qnn'), backendType: text, enableFp16Precision: flag },
+    webgpu: {
+      name: oneOf('webgpu'),
+      preferredLayout: oneOf('NCHW', 'NHWC'),
+      forceCpuNodeNames: texts,
+      validationMode: oneOf('disabled', 'wgpuOnly', 'basic', 'full'),
+      enableRobustness: flag,
+      storageBufferCacheMode: bufferCacheMode,
+      uniformBufferCacheMode: bufferCacheMode,
+      queryResolveBufferCacheMode: bufferCacheMode,
+      defaultBufferCacheMode: bufferCacheMode,
+    },
+  }
 
-const providerName = oneOf(...(Object.keys(optionsOf) as ProviderName[]))
+const providerName = oneOf(...(Object.keys(providerFields) as ProviderName[]))
 
 /** The model option `providers`. */
 export const providersOption: Field<readonly Provider[]> = {
-  expected: `a list of execution providers, each once, at least one: ${Object.keys(optionsOf).join(', ')}`,
+  expected: `a list of execution providers, each once, at least one: ${Object.keys(providerFields).join(', ')}`,
+  get schema() {
+    const objects = Object.values(providerFields).map((own) => schemaOf<ProviderOptions>(own, ['name']))
+    return {
+      type: 'array',
+      items: { anyOf: [providerName.schema, ...objects] },
+      minItems: 1,
+      uniqueItems: true,
+    }
+  },
   accepts: (value): value is readonly Provider[] =>
     Array.isArray(value) && value.length > 0 && new Set(value.map(statedName)).size === value.length,
   inside: (providers, path, code) =>
@@ -110,7 +121,7 @@ function checkProvider(provider: unknown, path: string, code: ErrorCode, index: 
   if (!providerName.accepts(name)) {
     throw new ServingError(code, `${at} must be ${providerName.expected}; got ${show(name)}.`)
   }
-  if (isPlainObject(provider)) checkFields<ProviderOptions>(provider, optionsOf[name], at, code)
+  if (isPlainObject(provider)) checkFields<ProviderOptions>(provider, providerFields[name], at, code)
 }
 
 export function nameOf(provider: Provider): ProviderName {

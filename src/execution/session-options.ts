@@ -53,7 +53,7 @@ function refused(why: string): Field<never> {
   return provided(`left out: ${why}`, () => false)
 }
 
-const sessionFields: Fields<SessionOptions & RefusedOptions> = {
+export const sessionFields: Fields<SessionOptions & RefusedOptions> = {
   graphOptimizationLevel: oneOf('disabled', 'basic', 'extended', 'layout', 'all'),
   enableCpuMemArena: flag,
   enableMemPattern: flag,
@@ -63,6 +63,7 @@ const sessionFields: Fields<SessionOptions & RefusedOptions> = {
   logId: text,
   extra: {
     expected: 'an object',
+    schema: { type: 'object', additionalProperties: { type: ['string', 'object'] } },
     accepts: isPlainObject as Field<ExtraOptions>['accepts'],
     inside: checkExtra,
   },

@@ -54,7 +54,7 @@ export const doorFields: Fields<DoorOptions> = {
   context: func(),
 }
 
-const contextFields: Fields<RequestContext> = {
+export const contextFields: Fields<RequestContext> = {
   ...(Object.fromEntries(
     contextOptions.map((name) => [name, predictFields[name]]),
   ) as Fields<RequestContext>),

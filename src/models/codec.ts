@@ -13,7 +13,7 @@ import { validated, type StandardSchemaV1 } from './standard-schema.js'
 
 export type Awaitable<T> = T | Promise<T>
 
-/** Outputs by name and the dtype each must have: fetched, checked at load, typed in `decode`. */
+/** Outputs by name and the dtype each must have: checked at load, typed in `decode`. */
 export type OutputSpec = Readonly<Record<string, DType>>
 
 export type Outputs<S> = string extends keyof S

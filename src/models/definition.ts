@@ -65,7 +65,7 @@ const input = provided<StandardSchemaV1<never, never>>(
   isStandardSchema,
 )
 
-const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> = {
+export const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> = {
   ...modelFields,
   ...exposureFields,
   source: text,
@@ -102,7 +102,7 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
   return { kind: 'onnx', options } as unknown as Model<I, O>
 }
 
-const customFields: Fields<CustomOptions<never, never, unknown, never>> = {
+export const customFields: Fields<CustomOptions<never, never, unknown, never>> = {
   ...customModelFields,
   ...exposureFields,
   source: text,

@@ -9,8 +9,8 @@ export interface ExposureOptions {
    */
   readonly accepts?: readonly string[]
   /**
-   * Lets `encode`, `codec` or the `run` of a custom model have JSON that no `input` schema has checked. Default: false, and the model is not
-   * reachable over HTTP.
+   * Lets `encode`, `codec` or the `run` of a custom model have JSON that no `input` schema has checked. Default: false,
+   * and the model is not reachable over HTTP.
    */
   readonly unchecked?: boolean
 }

@@ -99,26 +99,26 @@ export function maxBatchSizeOf(batching: true | BatchingOptions): number {
   return (batching === true ? undefined : batching.maxBatchSize) ?? defaultBatchSize
 }
 
-const taskFields: Fields<ClassificationTask> = {
+export const taskFields: Fields<ClassificationTask> = {
   type: oneOf('classification'),
   output: text,
   classes: texts,
   activation: oneOf('none', 'softmax', 'sigmoid'),
 }
 
-const cacheFields: Fields<CacheOptions> = {
+export const cacheFields: Fields<CacheOptions> = {
   ttlMs: integer(1),
   maxEntries: integer(1),
   maxBytes: integer(1),
   staleOnErrorMs: integer(0),
 }
 
-const batchingFields: Fields<BatchingOptions> = {
+export const batchingFields: Fields<BatchingOptions> = {
   maxBatchSize: integer(1, 65_536),
   maxDelayMs: integer(0, 60_000),
 }
 
-const commonFields: Fields<CommonOptions> = {
+export const commonFields: Fields<CommonOptions> = {
   description: text,
   current: text,
   lazy: flag,
@@ -132,7 +132,7 @@ const commonFields: Fields<CommonOptions> = {
 
 export const modelFields: Fields<ModelOptions> = {
   ...commonFields,
-  task: fields(taskFields),
+  task: fields(taskFields, ['type', 'output']),
   placement: oneOf('auto', 'thread', 'inline'),
   instances: integer(1, 64),
   intraOpThreads: integer(1, 1024),
@@ -148,6 +148,8 @@ export const customModelFields: Fields<CustomModelOptions> = {
 /** What `<version>/model.json` may override for its version. */
 export type VersionConfig = Pick<ModelOptions, 'task'>
 
+export const versionFields: Fields<VersionConfig> = { task: modelFields.task }
+
 /**
  * Reads `models/<name>/model.json`; a model without one has no options.
  * @throws ServingError INVALID_CONFIG
@@ -158,7 +160,7 @@ export async function readModelConfig(path: string): Promise<ModelOptions> {
 
 /** @throws ServingError INVALID_CONFIG */
 export async function readVersionConfig(path: string): Promise<VersionConfig> {
-  return readConfig<VersionConfig>(path, { task: modelFields.task })
+  return readConfig(path, versionFields)
 }
 
 async function readConfig<T extends object>(path: string, allowed: Fields<T>): Promise<T> {
@@ -177,6 +179,8 @@ async function readConfig<T extends object>(path: string, allowed: Fields<T>): P
   } catch (error) {
     throw new ServingError('INVALID_CONFIG', `${path} is not JSON: ${messageOf(error)}`, { cause: error })
   }
-  checkFields(value, allowed, path, 'INVALID_CONFIG')
-  return value
+  // Editors read it, and we do not.
+  checkFields(value, { ...allowed, $schema: text } as Fields<T & { $schema: string }>, path, 'INVALID_CONFIG')
+  const { $schema: _, ...config } = value
+  return config as unknown as T
 }

@@ -23,3 +23,9 @@ test('docs/errors.md lists exactly the errors there are, with their statuses and
   )
   expect(rows).toHaveLength(Object.keys(errorTable).length)
 })
+
+test('docs/errors.md says of each what to do', () => {
+  const [, advice = ''] = readFileSync(page, 'utf8').split('## What to do')
+  const named = [...advice.matchAll(/`([A-Z_]{4,})`/g)].map(([, code]) => code)
+  expect(named.sort()).toEqual(Object.keys(errorTable).sort())
+})

@@ -15,8 +15,11 @@ beforeAll(() => {
 })
 
 /** Runs an example from the top folder, as the README says; it does not outlive the test. */
-function run(file: string, env: NodeJS.ProcessEnv = process.env): ChildProcessWithoutNullStreams {
-  const child = spawn(process.execPath, [`examples/${file}`], { cwd: top, env: { ...env, PORT: '0' } })
+function run(file: string, env: NodeJS.ProcessEnv = {}): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, [`examples/${file}`], {
+    cwd: top,
+    env: { ...process.env, PORT: '0', ...env },
+  })
   onTestFinished(() => void child.kill('SIGKILL'))
   return child
 }
@@ -77,16 +80,77 @@ test.each(['express/server.js', 'fastify/server.js'])(
 )
 
 test('the models that take text need no locale but C', async () => {
-  const { LANG: _, LC_CTYPE: __, ...rest } = process.env
-  const child = run('direct/predict.js', { ...rest, LC_ALL: 'C' })
+  const child = run('direct/predict.js', { LANG: 'C', LC_CTYPE: 'C', LC_ALL: 'C' })
   expect(await text(child.stdout)).toMatch(/^positive /)
 })
 
-test('examples/direct/predict.js predicts with one version and then with the other, and ends by itself', async () => {
-  const child = run('direct/predict.js')
+test.each(['express/server.js', 'fastify/server.js'])(
+  'examples/%s says that it is not ready before it ends, and answers meanwhile',
+  async (file) => {
+    const child = run(file, { DRAIN_MS: '1000' })
+    const curl = /^curl (?<url>\S+)/m
+    const { url = '' } = (await printed(child, curl)).groups ?? {}
+    const ready = url.replace(/\/models\/.*$/, '/ready')
+    expect((await fetch(ready)).status).toBe(200)
+    child.kill('SIGTERM')
+    await expect.poll(async () => (await fetch(ready)).status).toBe(503)
+    const body = JSON.stringify({ text: 'I love it' })
+    const headers = { 'content-type': 'application/json' }
+    expect((await fetch(url, { method: 'POST', headers, body })).status).toBe(200)
+    expect(await once(child, 'exit')).toEqual([0, null])
+  },
+)
+
+test.each(['app/express.js', 'app/fastify.js'])(
+  'examples/%s answers from its own route and from the door, and checks what the door is given',
+  async (file) => {
+    const child = run(file)
+    const errors = text(child.stderr)
+    const [origin] = await printed(child, /http:\S+\d/)
+    expect(await (await fetch(`${origin}/mood/I%20love%20it`)).json()).toEqual({ mood: 'positive' })
+    const ask = (body: object) =>
+      fetch(`${origin}/ml/models/sentiment/predict`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    expect(await (await ask({ text: 'I hate it' })).json()).toMatchObject({ prediction: 'negative' })
+    const refused = await ask({ text: 5 })
+    expect(refused.status).toBe(400)
+    expect(await refused.json()).toMatchObject({ code: 'INVALID_INPUT' })
+    child.kill('SIGTERM')
+    expect(await once(child, 'exit')).toEqual([0, null])
+    expect(await errors).toBe('')
+  },
+)
+
+test('the tests of examples/app pass', async () => {
+  const child = run('app/mood.test.js')
+  const output = text(child.stdout)
+  expect(await once(child, 'exit')).toEqual([0, null])
+  expect(await output).toMatch(/^# pass 2$/m)
+})
+
+/** What an example prints, which ends by itself and without a word on stderr. */
+async function outputOf(file: string): Promise<string> {
+  const child = run(file)
   const ended = once(child, 'exit')
   const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)])
   expect(await ended).toEqual([0, null])
   expect(errors).toBe('')
+  return output
+}
+
+test('examples/direct/custom.js answers, from the cache, and by its fallback', async () => {
+  expect(await outputOf('direct/custom.js')).toBe('6 1 miss\n6 1 hit\n9 0.1 fallback estimate\n')
+})
+
+test('examples/direct/versions.js loads, switches, goes back and unloads', async () => {
+  const states = "2.0 false\n[ '2.0 ready', '1.0 unloaded' ]\n"
+  expect(await outputOf('direct/versions.js')).toBe(`${states}positive\nnegative\npositive\n`)
+})
+
+test('examples/direct/predict.js predicts with one version and then with the other, and ends by itself', async () => {
+  const output = await outputOf('direct/predict.js')
   expect(output).toMatch(/^positive 0\.\d+ 2\.0\npositive 0\.\d+ 1\.0\n$/)
 })

@@ -14,6 +14,12 @@ it('a byte order mark does no harm', async () => {
   expect(await read('\uFEFF{"current": "2"}')).toEqual({ current: '2' })
 })
 
+it('the schema that a file names for editors is no option', async () => {
+  const root = temporaryRepository({ 'model.json': { $schema: '../model.schema.json' } })
+  expect(await readModelConfig(join(root, 'model.json'))).toEqual({})
+  expect(await readVersionConfig(join(root, 'model.json'))).toEqual({})
+})
+
 it.each<[string | object, RegExp]>([
   ['{', /model\.json is not JSON/],
   ['[]', /model\.json: the value must be an object; got a list of 0/],
@@ -24,6 +30,7 @@ it.each<[string | object, RegExp]>([
     /task: unknown option "clases"\. Did you mean "classes"\?/,
   ],
   [{ placement: 'gpu' }, /placement must be one of "auto", "thread", "inline"; got "gpu"/],
+  [{ $schema: {} }, /\$schema must be a non-empty string; got an object/],
   [{ source: '/etc/passwd' }, /unknown option "source"/],
 ])('%j is refused with its path', async (content, message) => {
   await expect(read(content)).rejects.toMatchObject({

@@ -121,6 +121,12 @@ async function answerOf(file: string): Promise<unknown> {
 
 const expected = { prediction: 'positive', inThread: true }
 
+test("model.json's schema can be imported by its name", async () => {
+  const file = path.join(project.dir, 'app', 'schema.cjs')
+  await writeFile(file, `console.log(JSON.stringify(require('mlserving/schema/model.schema.json')))`)
+  expect(await answerOf(file)).toMatchObject({ title: 'model.json of mlserving' })
+})
+
 describe.each(Object.keys(programs))('%s', (name) => {
   test.each(['esm', 'cjs'] as const)('installed, %s', async (format) => {
     expect(await answerOf(await write(name, format))).toEqual(expected)
@@ -131,11 +137,24 @@ describe.each(Object.keys(programs))('%s', (name) => {
   })
 })
 
-test('the tarball holds the build and nothing else', async () => {
+test("the tarball holds the build, the pages and model.json's schema, and nothing else", async () => {
+  const pages = /^(README|CHANGELOG|SECURITY|docs\/[\w-]+)\.md$/
   const strange = project.files.filter(
-    (file) => !/^(dist\/|package\.json$|LICENSE$|README\.md$|CHANGELOG\.md$)/.test(file),
+    (file) =>
+      !/^(dist\/|schema\/model\.schema\.json$|package\.json$|LICENSE$)/.test(file) && !pages.test(file),
   )
   expect(strange).toEqual([])
+  expect(project.files).toEqual(expect.arrayContaining(['schema/model.schema.json', 'docs/models.md']))
+  const home = path.join(project.dir, 'app/node_modules/mlserving')
+  for (const page of project.files.filter((file) => file.endsWith('.md'))) {
+    const text = await readFile(path.join(home, page), 'utf8')
+    const links = [...text.matchAll(/\]\((?!\w+:|#)([^)#]+)/g)].map(([, link = '']) => link)
+    const targets = links.map((link) => path.posix.join(path.posix.dirname(page), link))
+    expect(
+      targets.filter((target) => !project.files.includes(target)),
+      page,
+    ).toEqual([])
+  }
   const root = path.resolve(import.meta.dirname, '../..')
   for (const file of project.files) {
     const text = await readFile(path.join(project.dir, 'app/node_modules/mlserving', file), 'utf8')

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs'
+import { createServing, custom, scored, ServingError } from 'mlserving'
+import { expect, onTestFinished, test } from 'vitest'
+import { quietLogger } from '../models/quiet-logger.js'
+
+/** Metric, type and labels, as docs/deployment-notes.md has them. */
+function documented(): string[] {
+  const page = readFileSync(new URL('../../docs/deployment-notes.md', import.meta.url), 'utf8')
+  const section = page.split('## Metrics')[1]?.split('\n## ')[0] ?? ''
+  const rows = section.split('\n').filter((line) => /^\|\s*`/.test(line))
+  return rows.map((row) => {
+    const [, name = '', type = '', labels = ''] = row.replaceAll('`', '').split('|')
+    const sorted = labels.split(',').map((label) => label.trim())
+    return `${name.trim()} ${type.trim()} ${sorted.sort().join(' ')}`
+  })
+}
+
+/** The same of an exposition. */
+function exposed(text: string): string[] {
+  const types = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]
+  return types.map(([, name = '', type = '']) => {
+    const sample = new RegExp(`^${name}(?:_bucket)?\\{(.*)\\} `, 'm').exec(text)?.[1] ?? ''
+    const labels = [...sample.matchAll(/(\w+)="/g)].map(([, label = '']) => label)
+    const own = labels.filter((label) => label !== 'le')
+    return `${name} ${type} ${own.sort().join(' ')}`
+  })
+}
+
+test('docs/deployment-notes.md lists the metrics that there are after traffic, with their labels', async () => {
+  const serving = createServing({
+    models: {
+      m: custom({
+        cache: true,
+        load: () => 0.5,
+        run: (confidence, rows: string[]) => {
+          if (rows.includes('busy')) throw new ServingError('QUEUE_FULL', 'busy')
+          return rows.map(() => scored('yes', confidence))
+        },
+      }),
+    },
+    logger: quietLogger(),
+  })
+  onTestFinished(() => serving.close())
+  await serving.predict('m', 'a')
+  await serving.predict('m', 'a')
+  await expect(serving.predict('m', 'busy')).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+
+  const { body } = await serving.metrics.exposition()
+  expect(documented().sort()).toEqual(exposed(body).sort())
+})

@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs'
+import ts from 'typescript'
+import { providerFields } from '../../src/execution/providers.js'
+import { sessionFields } from '../../src/execution/session-options.js'
+import { contextFields, doorFields } from '../../src/http/door-options.js'
+import { customFields, onnxFields } from '../../src/models/definition.js'
+import { exposureFields } from '../../src/models/exposure.js'
+import {
+  batchingFields,
+  cacheFields,
+  commonFields,
+  modelFields,
+  taskFields,
+} from '../../src/models/model-config.js'
+import type { Field } from '../../src/options.js'
+import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
+
+export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
+
+/** What a section of docs/configuration.md is about. */
+export interface Section {
+  readonly fields: Table
+  /** The interfaces whose doc comments state the defaults: `file#interface`. */
+  readonly documentedBy: readonly string[]
+}
+
+/** The options of `all` that are in none of the others. */
+function without(all: object, ...others: readonly object[]): Table {
+  const entries = Object.entries(all as Table)
+  return Object.fromEntries(entries.filter(([name]) => !others.some((other) => Object.hasOwn(other, name))))
+}
+
+const common = 'src/models/model-config.ts#CommonOptions'
+const predict = 'src/predict.ts#PredictOptions'
+const { name: _, ...providers } = Object.assign({}, ...Object.values(providerFields)) as Table
+
+/** Every options object there is, by the heading of its table. */
+export const sections: Readonly<Record<string, Section>> = {
+  'createServing()': {
+    fields: without(servingFields),
+    documentedBy: ['src/serving.ts#ServingOptions', 'src/serving.ts#CreateServingOptions'],
+  },
+  'Every model': { fields: without(commonFields), documentedBy: [common] },
+  'ONNX models': {
+    fields: without(modelFields, commonFields),
+    documentedBy: ['src/models/model-config.ts#ModelOptions'],
+  },
+  'onnx()': {
+    fields: without(onnxFields, modelFields, exposureFields),
+    documentedBy: ['src/models/definition.ts#OnnxOptions', 'src/models/codec.ts#Codec'],
+  },
+  'custom()': {
+    fields: without(customFields, commonFields, exposureFields),
+    documentedBy: ['src/models/definition.ts#CustomOptions', 'src/models/model-config.ts#CustomModelOptions'],
+  },
+  'Over HTTP': {
+    fields: without(exposureFields),
+    documentedBy: ['src/models/exposure.ts#ExposureOptions'],
+  },
+  batching: {
+    fields: without(batchingFields),
+    documentedBy: ['src/models/model-config.ts#BatchingOptions'],
+  },
+  cache: { fields: without(cacheFields), documentedBy: ['src/cache/prediction-cache.ts#CacheOptions'] },
+  task: { fields: without(taskFields), documentedBy: ['src/models/model-config.ts#ClassificationTask'] },
+  session: {
+    fields: without(sessionFields),
+    documentedBy: [
+      'src/execution/session-options.ts#SessionOptions',
+      'src/execution/session-options.ts#RefusedOptions',
+    ],
+  },
+  providers: {
+    fields: providers,
+    documentedBy: ['GpuProvider', 'CoreMlProvider', 'QnnProvider', 'WebGpuProvider'].map(
+      (name) => `src/execution/providers.ts#${name}`,
+    ),
+  },
+  'predict()': { fields: without(predictFields), documentedBy: [predict] },
+  'predictMany()': {
+    fields: without(predictManyFields),
+    documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
+  },
+  Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
+  'context()': { fields: without(contextFields), documentedBy: [predict] },
+  Fastify: {
+    // It has no table of fields of its own: what it takes, TypeScript and Fastify say.
+    fields: {
+      serving: { expected: 'a serving' },
+      decorator: { expected: 'a string' },
+      prefix: { expected: 'a string' },
+    },
+    documentedBy: ['adapters/fastify/index.ts#MlServingOptions'],
+  },
+}
+
+export interface Row {
+  readonly option: string
+  readonly expected: string
+  readonly default: string
+  readonly meaning: string
+}
+
+const page = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+
+/** The rows of each table of docs/configuration.md, by its heading. */
+export function tables(): Record<string, Row[]> {
+  const parts = page.split(/^## /m).slice(1)
+  return Object.fromEntries(
+    parts.map((part) => {
+      const [heading = ''] = part.split('\n', 1)
+      const rows = part.split('\n').filter((line) => /^\|\s*`/.test(line))
+      return [heading, rows.map(rowOf)]
+    }),
+  )
+}
+
+function rowOf(line: string): Row {
+  const cells = line.split('|').map((cell) => cell.trim().replaceAll('`', ''))
+  const [, option = '', expected = '', byDefault = '', meaning = ''] = cells
+  return { option, expected: expected.replace(/\\([*_[\]])/g, '$1'), default: byDefault, meaning }
+}
+
+/** The doc comments of an interface's members, as one line each, by name. */
+export function commentsOf(address: string): Record<string, string> {
+  const [file = '', name] = address.split('#')
+  const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
+  for (const statement of source.statements) {
+    if (!ts.isInterfaceDeclaration(statement) || statement.name.text !== name) continue
+    return Object.fromEntries(
+      statement.members.map((member) => {
+        const comments = ts.getLeadingCommentRanges(text, member.getFullStart()) ?? []
+        const raw = comments.map(({ pos, end }) => text.slice(pos, end)).join(' ')
+        const line = raw.replace(/^\/\*\*|\*\/$|\n\s*\*(?!\/)/g, ' ').replaceAll('`', '')
+        return [member.name?.getText() ?? '', line.replace(/\s+/g, ' ').trim()]
+      }),
+    )
+  }
+  throw new Error(`there is no interface ${address}`)
+}

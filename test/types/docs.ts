@@ -1,0 +1,67 @@
+// Compiled by `npm run types`, never run: code of the pages in docs that is no whole program.
+import type { INestApplication } from '@nestjs/common'
+import type { NestFastifyApplication } from '@nestjs/platform-fastify'
+import { createServing, float32, int64, onnx, type Logger } from 'mlserving'
+import { mlServing } from 'mlserving/express'
+import { mlServing as mlServingPlugin } from 'mlserving/fastify'
+import express from 'express'
+import { register } from 'prom-client'
+
+declare const Tokenizer: { load(path: string): Promise<{ encode(text: string): number[] }> }
+declare const pixelsOf: (image: Uint8Array) => Promise<Float32Array>
+declare const logger: Logger
+declare const tierOf: (key: string | string[] | undefined) => 'paid' | 'free'
+declare const onExpress: INestApplication
+declare const onFastify: NestFastifyApplication
+
+const app = express()
+
+// #region codec
+const embedding = onnx({
+  source: './models/embedding',
+  outputs: { last_hidden_state: 'float32' },
+  codec: async ({ dir }) => {
+    const tokenizer = await Tokenizer.load(`${dir}/tokenizer.json`)
+    return {
+      encode: ({ text }: { text: string }) => {
+        const ids = tokenizer.encode(text)
+        return { input_ids: int64(ids, [1, ids.length]) }
+      },
+      decode: ({ last_hidden_state }) => Array.from(last_hidden_state.data),
+    }
+  },
+  unchecked: true, // over HTTP `encode` is given JSON that nobody has checked
+})
+// #endregion
+
+// #region accepts
+const vision = onnx({
+  source: './models/vision',
+  accepts: ['image/*'],
+  encode: async (image: Uint8Array) => ({ pixels: float32(await pixelsOf(image), [1, 3, 224, 224]) }),
+})
+// #endregion
+
+// #region host
+const serving = createServing({ models: { embedding, vision }, logger, registry: register })
+// #endregion
+
+// #region context
+app.use(
+  '/ml',
+  mlServing(serving, {
+    routes: ['predict'],
+    context: (req) => ({
+      priority: tierOf(req.headers['x-api-key']) === 'paid' ? 'normal' : 'low',
+      timeoutMs: 1000,
+    }),
+  }),
+)
+app.use(mlServing(serving, { routes: ['health', 'metrics'] }))
+// #endregion
+
+// #region nest
+onExpress.use('/ml', mlServing(serving))
+// Nest brings a Fastify of its own, and with it types of its own.
+await onFastify.register(mlServingPlugin as never, { serving, prefix: '/ml' } as never)
+// #endregion
