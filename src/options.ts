@@ -101,7 +101,7 @@ export function func<T>(): Field<T> {
 
 /**
  * An options object inside another.
- * @param required what its schema asks for: an editor's word, not checked here
+ * @param required the options that must be there
  */
 export function fields<T extends object>(
   nested: Fields<T>,
@@ -113,7 +113,12 @@ export function fields<T extends object>(
       return schemaOf(nested, required)
     },
     accepts: (value): value is T => isPlainObject(value),
-    inside: (value, path, code) => checkFields(value, nested, path, code),
+    inside: (value, path, code) => {
+      checkFields(value, nested, path, code)
+      const missing = required.find((name) => value[name] === undefined)
+      if (missing === undefined) return
+      throw new ServingError(code, `${path}.${missing} is missing; it must be ${nested[missing].expected}.`)
+    },
   }
 }
 

@@ -46,3 +46,13 @@ it('the nearest candidate is offered only when it is near', () => {
   expect(nearest('SENTIMENT', ['sentiment'])).toBe('sentiment')
   expect(nearest('vision', ['sentiment', 'digits'])).toBeUndefined()
 })
+
+it('an option that must be there and is not is named with what it should be', () => {
+  const task = {
+    task: fields<{ type?: string; output?: string }>({ type: text, output: text }, ['type', 'output']),
+  }
+  const value: unknown = { task: { type: 'x' } }
+  expect(() => checkFields<{ task?: object }>(value, task as never, 'model.json', 'INVALID_CONFIG')).toThrow(
+    'model.json: task.output is missing; it must be a non-empty string.',
+  )
+})

@@ -139,8 +139,9 @@ export class PredictionCache<V extends object> {
       const error = asServingError(cause)
       // Another's refusal is not this request's: it may come with a higher priority, or be willing to wait.
       if (underWay !== undefined && error.code === 'QUEUE_FULL') return this.get(key, limits, compute)
-      // Nothing stands in for an answer that the caller itself gave up waiting for.
-      if (entry === undefined || error.code === 'ABORTED' || error.code === 'TIMEOUT') throw error
+      // Nothing stands in for an answer that the caller gave up waiting for, or asked for with a wrong input.
+      const isCallers = error.status < 500 || error.code === 'TIMEOUT'
+      if (entry === undefined || isCallers) throw error
       this.#stale++
       return { value: entry.value, status: 'stale' }
     }

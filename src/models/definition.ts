@@ -92,6 +92,12 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
       'INVALID_OPTIONS',
       'onnx(): source is missing; it must be a folder or an .onnx file.',
     )
+  if (options.placement === 'inline' && (options.instances ?? 1) > 1) {
+    throw new ServingError(
+      'INVALID_OPTIONS',
+      'onnx(): instances inline would take turns on one thread; leave out instances, or placement.',
+    )
+  }
   const takesBytes = [options.input, options.encode, options.codec].some((part) => part !== undefined)
   if (options.accepts !== undefined && !takesBytes) {
     throw new ServingError(

@@ -1,10 +1,11 @@
+import { basename, resolve } from 'node:path'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
 import { isChecked, type HttpProfile } from './exposure.js'
-import { listModels } from './repository.js'
+import { forClients, listModels } from './repository.js'
 import {
   checkName,
   closed,
@@ -72,8 +73,9 @@ export class ModelManager<N extends string = string> {
           if (!all.has(name)) all.set(name, { kind: 'onnx', source, options: {} })
         }
       } catch (error) {
-        this.#startupError = asServingError(error)
-        this.#host.logger.error({ err: error }, this.#startupError.message)
+        const failure = asServingError(error)
+        this.#startupError = forClients(failure, repository, basename(resolve(repository)))
+        this.#host.logger.error({ err: error }, failure.message)
       }
     }
     for (const [name, definition] of all) void this.#add(name, definition).begin()
@@ -229,7 +231,7 @@ export class ModelManager<N extends string = string> {
   }
 
   /**
-   * Waits until every model serves; a lazy one is not waited for.
+   * Waits until every model serves, or has served; a lazy one is not waited for.
    * @throws ServingError MODEL_NOT_READY that names each model that does not, and why
    */
   async ready(): Promise<void> {
@@ -239,9 +241,9 @@ export class ModelManager<N extends string = string> {
     if (problems.length > 0) throw new ServingError('MODEL_NOT_READY', problems.join('; '))
   }
 
-  /** What keeps {@link ready} from being true now; empty when every model serves. */
+  /** What keeps {@link ready} from being true now; empty when every model has served. */
   problems(): string[] {
-    const models = [...this.#models.values()].filter((model) => model.current === undefined && !model.isLazy)
+    const models = [...this.#models.values()].filter(({ hasServed, isLazy }) => !hasServed && !isLazy)
     const problems = models.map((model) => this.#notReady(model, undefined).message)
     if (!this.#started) problems.unshift('the models are still being looked up')
     return this.#startupError === undefined ? problems : [this.#startupError.message, ...problems]

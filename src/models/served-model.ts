@@ -49,6 +49,8 @@ export class ServedModel {
   readonly versions = new Map<string, ModelVersion>()
   /** Settles with the first load, be it a success or not; a request that comes before waits for it. */
   firstLoad: Promise<void> = Promise.resolve()
+  /** Whether a version ever served: what fails or is unloaded later makes no replica unready. */
+  hasServed = false
   /** Why no version serves. */
   failure: ServingError | undefined
   /** Versions that were current, the present one last. */
@@ -191,7 +193,9 @@ export class ServedModel {
     if (!this.versions.has(name)) {
       checkName('version', name)
       const given = source === undefined ? undefined : await versionAt(source, name, this.definition.kind)
-      this.#register(given === undefined ? await this.#list() : [given])
+      // A folder that is the model's own source as well has one model.json, which is the model's.
+      const isModelsOwn = given !== undefined && source === this.source
+      this.#register(given === undefined ? await this.#list() : [isModelsOwn ? withoutConfig(given) : given])
     }
     const version = this.version(name)
     const loaded = await version.load((reason) => this.#died(version, reason))
@@ -223,6 +227,7 @@ export class ServedModel {
 
   #activate(version: ModelVersion): void {
     this.failure = undefined
+    this.hasServed = true
     this.#retry.succeeded()
     if (version !== this.current) this.#history.push(version.name)
     this.#history = this.#history.slice(-historyLength)
@@ -326,6 +331,10 @@ export class ServedModel {
     this.#control = result.catch(() => {}) // the caller has the error; the next change goes on
     return result
   }
+}
+
+function withoutConfig({ version, dir, file }: VersionSource): VersionSource {
+  return { version, dir, file }
 }
 
 export function checkName(what: string, name: string): void {

@@ -74,6 +74,14 @@ describe('a kept answer', () => {
     await expect(cache.get('k', {}, fails)).rejects.toThrow('boom')
   })
 
+  it('does not stand in for the answer to a wrong input', async () => {
+    const { cache, clock, compute } = setUp({ ttlMs: 10, staleOnErrorMs: 100 })
+    await cache.get('k', {}, compute('a'))
+    clock.advance(11)
+    const wrong = () => Promise.reject(new ServingError('INVALID_INPUT', 'wrong'))
+    await expect(cache.get('k', {}, wrong)).rejects.toMatchObject({ code: 'INVALID_INPUT' })
+  })
+
   it('is gone once the cache is closed, also one that was under way', async () => {
     const { cache, compute } = setUp()
     const flight = pending()

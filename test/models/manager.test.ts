@@ -398,6 +398,14 @@ it('a wrong model.json keeps a model from serving until it is mended, and is the
   expect(manager.get('m')).toMatchObject({ current: '1', description: 'mended' })
 })
 
+it('a model that has served makes nothing unready when it is unloaded', async () => {
+  const manager = managerOf(temporaryRepository({ 'm/1/model.onnx': mlp() }))
+  await manager.ready()
+  await manager.unload('m')
+  expect(manager.problems()).toEqual([])
+  await expect(manager.lease('m')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+})
+
 it('a folder that comes after the start is served with its model.json', async () => {
   const root = temporaryRepository({})
   const manager = managerOf()
