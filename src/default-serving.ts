@@ -15,10 +15,12 @@ export type RegisteredServing = Register extends { readonly serving: infer S } ?
 
 const shelfKey = Symbol.for('mlserving.defaultServing')
 
-/** The default serving of the process, and how many doors use it. */
+/** The default serving of the process, and who uses it. */
 interface Shelf {
   serving: AnyServing
   doors: number
+  /** Whether the user's own code has it, who then closes it. */
+  isHeld: boolean
 }
 
 const shelf = globalThis as { [shelfKey]?: Shelf | undefined }
@@ -40,12 +42,14 @@ export function defaultServing(options?: string | CreateServingOptions): Registe
       'the default serving is there already: give its options where it is first asked for, or close it first.',
     )
   }
-  return (found ?? make(options)).serving as unknown as RegisteredServing
+  const shelved = found ?? make(options)
+  shelved.isHeld = true
+  return shelved.serving as unknown as RegisteredServing
 }
 
 /**
  * The default serving for a door, made of `options` where it is not there. The door says with the returned function
- * that it needs it no more; the last to say so ends it.
+ * that it needs it no more; the last to say so ends it, unless the user's own code has it as well.
  */
 export function borrowDefaultServing(options?: CreateServingOptions): {
   serving: AnyServing
@@ -57,7 +61,7 @@ export function borrowDefaultServing(options?: CreateServingOptions): {
   const giveBack = async () => {
     if (given) return
     given = true
-    if (--borrowed.doors === 0) await borrowed.serving.close()
+    if (--borrowed.doors === 0 && !borrowed.isHeld) await borrowed.serving.close()
   }
   return { serving: borrowed.serving, giveBack }
 }
@@ -65,7 +69,7 @@ export function borrowDefaultServing(options?: CreateServingOptions): {
 function make(options: string | CreateServingOptions = './models'): Shelf {
   const serving: unknown = createServing(options)
   if (!isServing(serving)) throw new ServingError('INTERNAL', 'createServing() gave no serving')
-  return (shelf[shelfKey] = { serving, doors: 0 })
+  return (shelf[shelfKey] = { serving, doors: 0, isHeld: false })
 }
 
 /** One that was closed is as good as none. */

@@ -89,16 +89,17 @@ export function predict(
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
   const limits = { signal, deadlineMs, whenFull, priority: priorities[priority] }
   const call = { input, options, limits, startedAt }
-  const answer = answerOf(host, model, call)
-  const fallback = host.models.fallbackOf(model)
-  return fallback === undefined ? answer : orFallback(host, answer, [model, fallback], call)
+  if (!host.models.mayFallBack(model)) return answerOf(host, model, call)
+  // A fallback reads the input later, when the caller may have changed it.
+  const own = { ...call, input: plainCopy(input).copy }
+  return orFallback(host, answerOf(host, model, own), [model], own)
 }
 
-/** @param models those that were asked, and the next, last */
+/** @param asked the models that were asked, the one that `answer` is of last */
 async function orFallback(
   host: PredictHost,
   answer: Promise<AnyPrediction>,
-  models: readonly [...string[], string],
+  asked: readonly string[],
   call: Call,
 ): Promise<AnyPrediction> {
   // From the failure of one model to the next it is still under way.
@@ -106,14 +107,12 @@ async function orFallback(
   try {
     return await answer
   } catch (error) {
-    if (!ServingError.is(error) || !canFallBack(error)) throw error
-    const asked = models.at(-1) ?? ''
+    const next = host.models.fallbackOf(asked.at(-1) ?? '')
+    if (!ServingError.is(error) || !canFallBack(error) || next === undefined || asked.includes(next))
+      throw error
     // A version that was asked for is the first model's.
     const later = { ...call, options: { ...call.options, version: 'latest' } }
-    const other = answerOf(host, asked, later)
-    const next = host.models.fallbackOf(asked)
-    const isLast = next === undefined || models.includes(next)
-    const { meta, ...outcome } = await (isLast ? other : orFallback(host, other, [...models, next], later))
+    const { meta, ...outcome } = await orFallback(host, answerOf(host, next, later), [...asked, next], later)
     return { ...outcome, meta: { ...meta, degraded: 'fallback' } }
   } finally {
     host.ended()
@@ -199,8 +198,11 @@ async function cached(
   { limits }: Call,
 ): Promise<RunAnswer> {
   const { whenFull } = limits
+  // At once: where an equal request under way is refused, this one is computed later, when the caller may have
+  // changed its input.
+  const feeds = codec.own(encoded)
   const { value, status } = await cache.get(key, limits, async (flight) => {
-    const answer = await batcher.submit(codec.own(encoded), { ...flight, whenFull })
+    const answer = await batcher.submit(feeds, { ...flight, whenFull })
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes }
   })

@@ -321,6 +321,9 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
         `createServing(): models.${name} must be made by onnx() or custom(); got ${show(model)}.`,
       )
     }
+    if (definition.options.fallback === name) {
+      throw new ServingError('INVALID_OPTIONS', `createServing(): models.${name} can't be its own fallback.`)
+    }
     definitions.set(name, definition)
   }
   return definitions

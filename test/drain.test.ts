@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { createServing, custom } from '../src/index.js'
+import { createServing, custom, onnx, type CustomOptions } from '../src/index.js'
 import { quietLogger } from './models/quiet-logger.js'
+import { temporaryRepository } from './models/temporary-repository.js'
+import { identityModel } from './onnx/models.js'
 
 /** A serving of one model that answers when the test says so. */
 function servingOf(options: { drainTimeoutMs?: number } = {}) {
@@ -61,19 +63,49 @@ describe('drain', () => {
 })
 
 describe('close', () => {
-  it('refuses what waits for longer than drainTimeoutMs, and ends once what runs has ended', async () => {
-    const { serving, finish } = servingOf({ drainTimeoutMs: 10 })
+  it('refuses what takes longer than drainTimeoutMs, whether it waits or runs', async () => {
+    const { serving } = servingOf({ drainTimeoutMs: 10 })
     await serving.ready()
     const running = serving.predict('m', 1)
     const waiting = serving.predict('m', 2)
     await turn()
     const closed = serving.close()
+    await expect(running).rejects.toMatchObject({ code: 'CLOSED' })
     await expect(waiting).rejects.toMatchObject({ code: 'CLOSED' })
-    expect(await isSettled(closed)).toBe(false)
-    finish()
-    expect((await running).prediction).toBe(1)
     await closed
     expect(serving.isClosed).toBe(true)
+  })
+
+  it.each<[string, Partial<CustomOptions<number, number, number, number>>]>([
+    ['load', { load: () => new Promise(() => {}) }],
+    ['run', { run: () => new Promise(() => {}) }],
+  ])('ends although a %s of the user’s never does, and so does every request', async (_, options) => {
+    const serving = createServing({
+      models: { m: custom({ load: () => 1, run: (_one, rows: number[]) => rows, ...options }) },
+      logger: quietLogger(),
+      drainTimeoutMs: 10,
+    })
+    const answers = Promise.allSettled([
+      serving.predict('m', 1),
+      serving.predict('m', 2, { timeoutMs: 60_000 }),
+    ])
+    await turn()
+    await serving.close()
+    for (const answer of await answers) expect(answer).toMatchObject({ reason: { code: 'CLOSED' } })
+  })
+
+  it('ends although an encode never does, and so does the request', async () => {
+    const root = temporaryRepository({ 'm/1/model.onnx': identityModel() })
+    const encode = () => new Promise<never>(() => {})
+    const serving = createServing({
+      models: { m: onnx({ source: `${root}/m`, placement: 'inline', encode }) },
+      logger: quietLogger(),
+      drainTimeoutMs: 10,
+    })
+    await serving.ready()
+    const answer = expect(serving.predict('m', {})).rejects.toMatchObject({ code: 'CLOSED' })
+    await serving.close()
+    await answer
   })
 
   it('is what leaving an `await using` block does', async () => {

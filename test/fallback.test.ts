@@ -61,6 +61,39 @@ describe('a fallback', () => {
     await expect(serving.predict('main', 0)).rejects.toMatchObject({ message: 'main@1: main is down' })
   })
 
+  it('answers for the input as it was asked about, whatever the caller changes later', async () => {
+    const serving = createServing({
+      models: {
+        main: custom({
+          fallback: 'spare',
+          load: () => 1,
+          run: async (_, _rows: { x: number[] }[]): Promise<number[][]> => {
+            await new Promise(setImmediate)
+            throw new Error('main is down')
+          },
+        }),
+        spare: custom({ load: () => 1, run: (_, rows: { x: number[] }[]) => rows.map(({ x }) => x) }),
+      },
+      logger: quietLogger(),
+    })
+    onTestFinished(() => serving.close())
+    await serving.ready()
+    const input = { x: [1, 2] }
+    const answer = serving.predict('main', input)
+    input.x[0] = 9
+    expect((await answer).prediction).toEqual([1, 2])
+  })
+
+  it('is asked from the first moment on, before the models are known', async () => {
+    const serving = servingOf('INFERENCE_FAILED')
+    expect(await serving.predict('main', 0)).toMatchObject({ prediction: 100 })
+  })
+
+  it('can not be the model itself', () => {
+    const own = custom({ fallback: 'm', load: () => 1, run: (_, rows: number[]) => rows })
+    expect(() => createServing({ models: { m: own } })).toThrow("models.m can't be its own fallback.")
+  })
+
   it('answers for a model that can not be loaded', async () => {
     const serving = createServing({
       models: {

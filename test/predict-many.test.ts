@@ -85,6 +85,28 @@ describe('predictMany', () => {
     expect(answers).toEqual([2, 3, 4])
   })
 
+  it('gives each answer as soon as it is there, and does not wait for inputs that are yet to come', async () => {
+    async function* live() {
+      yield 1
+      await new Promise<never>(() => {})
+    }
+    const answers = predictMany(live(), async (input: number) => input * 2)
+    expect(await answers.next()).toEqual({ done: false, value: 2 })
+    void answers.return()
+  })
+
+  it('notices an abort while the source has nothing to give', async () => {
+    async function* silent(): AsyncGenerator<number> {
+      await new Promise<never>(() => {})
+      yield 1
+    }
+    const caller = new AbortController()
+    const answers = predictMany(silent(), async (input: number) => input, { signal: caller.signal })
+    const first = answers.next()
+    caller.abort()
+    await expect(first).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
   it('ends with the first failure, aborts what is under way, and closes the source', async () => {
     const { underWay, aborted, predict } = setUp(new Set([1]))
     const { state, numbers } = source(1000)
@@ -123,7 +145,7 @@ describe('predictMany', () => {
     const all = predictMany(source(10).numbers(), predict, { signal: caller.signal, maxInFlight: 2 }).next()
     await turn()
     caller.abort()
-    await expect(all).rejects.toThrow('aborted')
+    await expect(all).rejects.toMatchObject({ code: 'ABORTED' })
     expect(aborted).toEqual([0, 1])
   })
 })

@@ -1,4 +1,4 @@
-import { Registry } from 'prom-client'
+import { Counter, Registry } from 'prom-client'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import {
@@ -288,6 +288,15 @@ describe('predict', () => {
     expect((await ask({ x: [1, 2, 3, 4] })).prediction).toEqual([1, 2, 3, 4])
   })
 
+  it('leaves no failure to nobody: a wrong input whose caller has gone already ends no process', async () => {
+    const { ask } = servingOf(identityModel(), {
+      input: z.object({ x: z.array(z.number().max(1)) }) as never,
+    })
+    const gone = { signal: AbortSignal.abort() }
+    await expect(ask({ x: [2, 2, 2] }, gone)).rejects.toMatchObject({ code: 'ABORTED' })
+    await new Promise(setImmediate) // an unhandled rejection would fail the run
+  })
+
   it('refuses beyond the rows of the queue', async () => {
     const { serving, ask } = servingOf(loopModel({ ms: 50 }), { maxQueueRows: 1 })
     await serving.ready()
@@ -344,6 +353,16 @@ describe('batching, where it is declared,', () => {
     expect(meta.batchRows).toBe(3)
   })
 
+  it('splits a large request whose parts the session takes the memory of', async () => {
+    const width = 1024
+    const artifact = identityModel({ shape: ['batch', width] })
+    const { ask } = servingOf(artifact, { placement: 'thread', batching: { maxBatchSize: 32 } })
+    const x = Array.from({ length: 100 }, (_, row) =>
+      Array.from({ length: width }, (_, i) => row * 2 + (i % 2)),
+    )
+    expect((await ask({ x })).prediction).toEqual(x)
+  })
+
   it('of requests of several shapes mixes none', async () => {
     const { ask } = servingOf(identityModel({ shape: ['N', 'length'] }), { batching: true })
     const inputs = Array.from({ length: 60 }, (_, i) => Array.from({ length: 1 + (i % 3) }, () => i))
@@ -360,6 +379,28 @@ describe('batching, where it is declared,', () => {
 })
 
 describe('a cache, where it is asked for,', () => {
+  it('keeps the answer to the input as it was, also where another’s refusal makes it come later', async () => {
+    const { serving, ask } = servingOf(loopModel({ ms: 60 }), {
+      placement: 'thread',
+      cache: true,
+      maxQueueRows: 1,
+    })
+    await serving.ready()
+    const fillers = [1, 2, 3].map(async (value) => {
+      await new Promise((resolve) => setTimeout(resolve, value * 5))
+      return ask({ x: [value, 0, 0, 0] })
+    })
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    const x = Float32Array.of(5, 6, 7, 8)
+    const refused = expect(ask({ x })).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+    const patient = ask({ x }, { whenFull: 'wait' })
+    x.fill(9)
+    await refused
+    expect((await patient).prediction).toEqual([5, 6, 7, 8])
+    expect(await ask({ x: [5, 6, 7, 8] })).toMatchObject({ prediction: [5, 6, 7, 8], meta: { cache: 'hit' } })
+    await Promise.all(fillers)
+  })
+
   it('answers equal inputs again, and computes once for those under way together', async () => {
     const { ask } = servingOf(identityModel(), { cache: true })
     const together = await Promise.all([1, 2, 3].map(() => ask({ x: [1, 2, 3] })))
@@ -449,6 +490,28 @@ describe('metrics', () => {
       expect(body).toContain(line)
     }
     expect(body).toMatch(/event_loop_delay_seconds\{quantile="0\.99"\} \d/)
+  })
+
+  it('refuse a registry that has a metric of one of their names, and leave it as it was', () => {
+    for (const name of ['model_load_time_seconds', 'model_queue_rows', 'event_loop_delay_seconds']) {
+      const registry = new Registry()
+      new Counter({ name, help: 'the host’s own', registers: [registry] })
+      expect(() => createServing({ registry })).toThrow(`the registry has a metric ${name} of its own`)
+      expect(registry.getMetricsAsArray()).toHaveLength(1)
+    }
+  })
+
+  it('are there again for a serving that comes after the host cleared its registry', async () => {
+    const registry = new Registry()
+    const first = servingOf(identityModel(), {}, { registry })
+    await first.serving.ready()
+    await first.serving.close()
+    registry.clear()
+    const { serving, ask } = servingOf(identityModel(), {}, { registry })
+    await ask({ x: [1, 2, 3] })
+    expect(await registry.metrics()).toMatch(/model_version_state\{[^}]*state="ready"\} 1/)
+    expect(await registry.metrics()).toContain('event_loop_delay_seconds')
+    await serving.close()
   })
 
   it("go to the host's registry, which two servings may share", async () => {

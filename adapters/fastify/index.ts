@@ -31,14 +31,15 @@ async function plugin(
   fastify: FastifyInstance,
   { serving, decorator = 'serving', prefix, logLevel, logSerializers, ...options }: MlServingOptions,
 ): Promise<void> {
+  const door = serving === undefined ? Door.open(options, {}, fastify.log) : Door.open(serving, options)
   const taken: unknown = fastify.hasDecorator(decorator) ? fastify.getDecorator(decorator) : undefined
-  if (taken !== undefined && taken !== serving) {
+  if (taken !== undefined && taken !== door.serving) {
+    await door.close()
     throw new ServingError(
       'INVALID_OPTIONS',
       `fastify.${decorator} is taken: to have two servings, register them in sibling scopes, or with another \`decorator\`.`,
     )
   }
-  const door = serving === undefined ? Door.open(options, {}, fastify.log) : Door.open(serving, options)
   if (taken === undefined) fastify.decorate(decorator, door.serving)
   // Unready from the first moment of the close on; Fastify itself waits for the requests under way.
   fastify.addHook('preClose', async () => door.drain())

@@ -45,6 +45,13 @@ export interface SubmitOptions extends WaitLimits {
   readonly whenFull?: 'reject' | 'wait' | undefined
 }
 
+interface Size {
+  readonly rows: number
+  readonly bytes: number
+}
+
+const nothing: Size = { rows: 0, bytes: 0 }
+
 interface Request<I, R> extends Waiting, BatchRequest<I, R> {
   priority: Priority
 }
@@ -60,8 +67,12 @@ export class Batcher<I, R> implements BatchSource {
   readonly #turnstile: Turnstile
   readonly #limits: LimitsWatch
   readonly #waiting = new WaitingQueue<Request<I, R>>()
+  /** Requests whose run is under way. */
+  readonly #handedOver = new Set<Request<I, R>>()
   /** Requests that wait for room in the queue. */
   readonly #blocked = new Set<Request<I, R>>()
+  /** Requests that were split, as long as a part of theirs is not answered: parts wait for room outside the queue. */
+  readonly #parts = { rows: 0, bytes: 0 }
   #running = 0
   #sequence = 0
   #wakePlanned = false
@@ -113,6 +124,7 @@ export class Batcher<I, R> implements BatchSource {
     return (
       this.#isIdle &&
       this.#executor.width === 0 &&
+      this.#executor.mayHang !== true &&
       this.#options.maxBatchSize === 1 &&
       this.#options.maxDelayMs === 0 &&
       signal === undefined &&
@@ -186,8 +198,10 @@ export class Batcher<I, R> implements BatchSource {
 
   /** A request above the cap, as parts that run one by one or beside each other; one that fails ends the others. */
   async #submitInParts(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
-    const { maxBatchSize, maxQueueRows } = this.#options
-    if (!this.#isIdle && options.whenFull !== 'wait' && this.#waiting.rows + rows > maxQueueRows)
+    const { maxBatchSize } = this.#options
+    const bytes = this.#batchable.bytes(input)
+    const whole = { rows, bytes }
+    if (!this.#isIdle && options.whenFull !== 'wait' && !this.#hasRoom(whole, this.#parts))
       throw this.#full(rows)
     const group = new AbortController()
     const signal =
@@ -197,6 +211,8 @@ export class Batcher<I, R> implements BatchSource {
       // Room was found for the whole above; what it lacks for the rest is waited for.
       return this.#submit(part, this.#batchable.rows(part), { ...options, signal, whenFull: 'wait' })
     })
+    this.#parts.rows += rows
+    this.#parts.bytes += bytes
     try {
       const answers = await Promise.all(parts)
       const [first] = answers
@@ -210,6 +226,9 @@ export class Batcher<I, R> implements BatchSource {
       group.abort()
       await Promise.allSettled(parts)
       throw error
+    } finally {
+      this.#parts.rows -= rows
+      this.#parts.bytes -= bytes
     }
   }
 
@@ -228,9 +247,13 @@ export class Batcher<I, R> implements BatchSource {
     return undefined
   }
 
-  #hasRoom({ rows, bytes }: Request<I, R>): boolean {
+  /** @param more what is held beside the queue */
+  #hasRoom({ rows, bytes }: Size, more: Size = nothing): boolean {
     const { maxQueueRows, maxQueueBytes } = this.#options
-    return this.#waiting.rows + rows <= maxQueueRows && this.#waiting.bytes + bytes <= maxQueueBytes
+    const waiting = this.#waiting
+    return (
+      waiting.rows + more.rows + rows <= maxQueueRows && waiting.bytes + more.bytes + bytes <= maxQueueBytes
+    )
   }
 
   #full(rows: number): ServingError {
@@ -266,6 +289,12 @@ export class Batcher<I, R> implements BatchSource {
     }
   }
 
+  /** {@link close}, and answers with the error what was handed over as well: its runs are told that nobody waits. */
+  cutOff(error: ServingError): void {
+    this.close(error)
+    for (const request of this.#handedOver) request.settle(error)
+  }
+
   /** At the end of this turn, so that requests submitted together share a batch. */
   #planWake(): void {
     if (this.#wakePlanned) return
@@ -297,11 +326,15 @@ export class Batcher<I, R> implements BatchSource {
     const batch = this.#waiting.take(this.#options.maxBatchSize)
     if (batch.length === 0) return
     const now = this.#options.clock.now()
-    for (const request of batch) request.startedAt = now
+    for (const request of batch) {
+      request.startedAt = now
+      this.#handedOver.add(request)
+    }
     this.#running++
     this.#unblock()
     const run = new BatchRun(this.#executor, this.#batchable, batch, this.#options.onRun)
     void run.run().then((computeMs) => {
+      for (const request of batch) this.#handedOver.delete(request)
       this.#running--
       this.#unblock()
       this.#turnstile.finished(computeMs)

@@ -26,6 +26,8 @@ export interface Executor<I, R> {
   readonly slots: number
   /** Permits that one run takes; 0 where it takes none, and so needs nobody's leave. */
   readonly width: number
+  /** Whether a run may take any time, and can be left behind. Default: false, a run ends by itself. */
+  readonly mayHang?: boolean
   /** Takes ownership of the batch. */
   run(batch: I, context: RunContext): Promise<BatchResult<R>>
 }

@@ -1,6 +1,6 @@
 import { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
-import { bytesOf, concatRows, signatureOf, sliceRows } from '../tensor/batch.js'
+import { bytesOf, concatRows, copyRows, signatureOf, sliceRows } from '../tensor/batch.js'
 import { describeShape, type Feeds } from '../tensor/tensor.js'
 import type { Batchable, Executor } from './executor.js'
 
@@ -13,7 +13,7 @@ export const batchedFeeds: Batchable<Feeds, Feeds> = {
   bytes: bytesOf,
   signature: signatureOf,
   concat: concatRows,
-  slice: sliceRows,
+  slice: copyRows,
   sliceResult: sliceRows,
   concatResults: concatRows,
 }

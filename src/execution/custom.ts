@@ -57,13 +57,16 @@ export class CustomSession {
     }
   }
 
-  /** Waits for the runs under way, then disposes of the resource. A second call joins the first. */
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  /**
+   * Waits for the runs under way, then disposes of the resource. A second call joins the first.
+   * @param isCutOff whether to leave the runs under way behind
+   */
+  close(isCutOff = false): Promise<void> {
+    return (this.#closing ??= this.#close(isCutOff))
   }
 
-  async #close(): Promise<void> {
-    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+  async #close(isCutOff: boolean): Promise<void> {
+    if (this.#running > 0 && !isCutOff) await new Promise<void>((resolve) => (this.#idle = resolve))
     await this.#options.dispose?.(this.#resource as never)
   }
 }

@@ -22,6 +22,8 @@ export function nodeHandler(door: Door): NodeHandler {
       return send(req, res, next, door.refuse(error, req.headers))
     }
     const hangUp = new AbortController()
+    // It may have gone while the host's own middleware took its time.
+    if (req.socket.destroyed) hangUp.abort()
     res.once('close', () => {
       if (!res.writableFinished) hangUp.abort()
     })

@@ -53,7 +53,9 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   const settled = await Promise.all(
     instances.map((instance) => {
       const input = isPlainObject(instance) ? withoutPrototype(instance) : instance
-      return settle(serving.predict(model, input, options(version)))
+      return settle(serving.predict(model, input, options(version)), (error) =>
+        serving.logger.error({ err: error, requestId }, error.message),
+      )
     }),
   )
   return predictionsAnswer(settled, requestId, withScores, startedAt)

@@ -34,14 +34,20 @@ export type Settled = AnyPrediction | ServingError
 
 /**
  * Waits for an instance. Its own fault is its own answer; what no instance can be answered for is the request's.
+ * @param log told of what the answer does not tell
  * @throws ServingError
  */
-export async function settle(prediction: Promise<AnyPrediction>): Promise<Settled> {
+export async function settle(
+  prediction: Promise<AnyPrediction>,
+  log: (error: ServingError) => void,
+): Promise<Settled> {
   try {
     return await prediction
   } catch (cause) {
     const error = asServingError(cause)
-    if (!error.expose || error.status === 404 || ServingError.is(error, 'ABORTED', 'CLOSED')) throw error
+    const isOwn = error.expose || error.code === 'INFERENCE_FAILED'
+    if (!isOwn || error.status === 404 || ServingError.is(error, 'ABORTED', 'CLOSED')) throw error
+    if (!error.expose) log(error)
     return error
   }
 }

@@ -1,5 +1,8 @@
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
 import { Gauge, type Registry } from 'prom-client'
+import { branded, ownMetric } from './own-metric.js'
+
+export const eventLoopName = 'event_loop_delay_seconds'
 
 interface Measure {
   readonly histogram: IntervalHistogram
@@ -15,22 +18,22 @@ const measures = new WeakMap<Registry, Measure>()
  * @returns ends the measure, with its last user
  */
 export function watchEventLoop(registry: Registry): () => void {
-  const measure = measures.get(registry) ?? register(registry)
+  let measure = measures.get(registry)
+  if (measure === undefined) {
+    measure = { histogram: monitorEventLoopDelay({ resolution: 10 }), users: 0 }
+    measures.set(registry, measure)
+  }
+  // Another copy of the package may have registered it; a host that cleared its registry has it no more.
+  if (ownMetric(registry, eventLoopName) === undefined) register(registry, measure.histogram)
   if (measure.users++ === 0) measure.histogram.enable()
   return () => {
     if (--measure.users === 0) measure.histogram.disable()
   }
 }
 
-function register(registry: Registry): Measure {
-  const histogram = monitorEventLoopDelay({ resolution: 10 })
-  const measure = { histogram, users: 0 }
-  measures.set(registry, measure)
-  const name = 'event_loop_delay_seconds'
-  // Another copy of the package may have registered it.
-  if (registry.getSingleMetric(name) !== undefined) return measure
-  new Gauge({
-    name,
+function register(registry: Registry, histogram: IntervalHistogram): void {
+  const gauge = new Gauge({
+    name: eventLoopName,
     help: 'How late the event loop ran its timers since the last scrape.',
     labelNames: ['quantile'],
     registers: [registry],
@@ -42,5 +45,5 @@ function register(registry: Registry): Measure {
       histogram.reset()
     },
   })
-  return measure
+  branded(gauge)
 }

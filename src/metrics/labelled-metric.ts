@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client'
-import { ServingError } from '../errors.js'
+import { branded, ownMetric } from './own-metric.js'
 
 export type Labels = Readonly<Record<string, string>>
 
@@ -46,19 +46,12 @@ export class LabelledMetric<S extends Series> {
     { name, help, type }: Pick<LabelledMetric<S>, 'name' | 'help' | 'type'>,
     create: () => S,
   ): LabelledMetric<S> {
-    const found: unknown = registry.getSingleMetric(name)
-    if (found === undefined) {
-      const metric = new LabelledMetric(name, help, type, create)
-      // prom-client's own classes are declared, and what it calls of them is what this class has.
-      registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0])
-      return metric
-    }
-    // By its form: another copy of the package has a class of its own.
-    if (typeof found === 'object' && found !== null && 'seriesOf' in found) return found as LabelledMetric<S>
-    throw new ServingError(
-      'INVALID_OPTIONS',
-      `the registry has a metric ${name} of its own: give the serving another registry.`,
-    )
+    const found: unknown = ownMetric(registry, name)
+    if (found !== undefined) return found as LabelledMetric<S>
+    const metric = branded(new LabelledMetric(name, help, type, create))
+    // prom-client's own classes are declared, and what it calls of them is what this class has.
+    registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0])
+    return metric
   }
 
   /** What is counted under these labels, to be held on to. */

@@ -1,10 +1,11 @@
 import { Gauge, Registry } from 'prom-client'
 import { metricStatus, ServingError } from '../errors.js'
 import { Count } from './count.js'
-import { watchEventLoop } from './event-loop.js'
+import { eventLoopName, watchEventLoop } from './event-loop.js'
 import { Histogram } from './histogram.js'
 import { LabelledMetric, type Labels } from './labelled-metric.js'
-import { watchStatus, type StatusSource } from './status.js'
+import { branded, ownMetric } from './own-metric.js'
+import { statusNames, watchStatus, type StatusSource } from './status.js'
 
 /** What the metrics are told of one request, when it is over. */
 export interface RequestObservation {
@@ -17,6 +18,18 @@ export interface RequestObservation {
 }
 
 const unknown = 'unknown'
+
+/** The metrics that are counted here. */
+const names = [
+  'model_requests_total',
+  'model_rejected_total',
+  'model_request_latency_seconds',
+  'model_queue_seconds',
+  'model_compute_seconds',
+  'model_batch_rows',
+  'prediction_confidence',
+  'model_load_time_seconds',
+]
 
 const latencyBuckets = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5,
@@ -54,6 +67,8 @@ export class Metrics {
    */
   constructor(registry: Registry = new Registry(), status: StatusSource = () => []) {
     this.registry = registry
+    // All before any is made: a registry that is refused is left as it was.
+    for (const name of [...names, ...statusNames, eventLoopName]) ownMetric(registry, name)
     const counter = (name: string, help: string) =>
       LabelledMetric.in(registry, { name, help, type: 'counter' }, () => new Count())
     const histogram = (name: string, help: string, bounds: readonly number[]) =>
@@ -163,7 +178,8 @@ export class Metrics {
 /** A second serving on the same registry sets the same gauge, rather than failing on its name. */
 function loadTimeGauge(registry: Registry): Gauge {
   const name = 'model_load_time_seconds'
-  const found = registry.getSingleMetric(name) as Gauge | undefined
+  const found = ownMetric(registry, name) as Gauge | undefined
   const help = 'Time the last load of a version took.'
-  return found ?? new Gauge({ name, help, labelNames: ['model', 'model_version'], registers: [registry] })
+  const labelNames = ['model', 'model_version']
+  return found ?? branded(new Gauge({ name, help, labelNames, registers: [registry] }))
 }

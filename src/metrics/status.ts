@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client'
 import { Counter, Gauge } from 'prom-client'
+import { branded, ownMetric } from './own-metric.js'
 
 /** What is true of a version at the moment metrics are read. */
 export interface VersionStatus {
@@ -23,6 +24,16 @@ export interface VersionStatus {
 
 export type StatusSource = () => Iterable<VersionStatus>
 
+/** The metrics that are read from the versions. */
+export const statusNames = [
+  'model_version_state',
+  'model_queue_rows',
+  'model_requests_in_flight',
+  'model_cache_bytes',
+  'model_worker_deaths_total',
+  'model_cache_requests_total',
+] as const
+
 const sourcesKey = Symbol.for('mlserving.metrics.sources')
 
 /**
@@ -34,10 +45,9 @@ const sourcesKey = Symbol.for('mlserving.metrics.sources')
 export function watchStatus(registry: Registry, source: StatusSource): () => void {
   const shelf = registry as Registry & { [sourcesKey]?: Set<StatusSource> }
   let sources = shelf[sourcesKey]
-  if (sources === undefined) {
-    shelf[sourcesKey] = sources = new Set()
-    register(registry, sources)
-  }
+  if (sources === undefined) shelf[sourcesKey] = sources = new Set()
+  // A host that cleared its registry has them no more.
+  if (ownMetric(registry, statusNames[0]) === undefined) register(registry, sources)
   sources.add(source)
   return () => sources.delete(source)
 }
@@ -50,7 +60,7 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
   }
   const labelsOf = ({ model, version }: VersionStatus) => ({ model, model_version: version })
 
-  new Gauge({
+  const state = new Gauge({
     name: 'model_version_state',
     help: '1 for the state that a version is in.',
     labelNames: [...labels, 'state'],
@@ -74,11 +84,15 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
         }
       },
     })
-  gauge('model_queue_rows', 'Rows that wait for a run.', (status) => status.queueRows)
-  gauge('model_requests_in_flight', 'Requests that hold a version.', (status) => status.inFlight)
-  gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
+  const queue = gauge('model_queue_rows', 'Rows that wait for a run.', (status) => status.queueRows)
+  const inFlight = gauge(
+    'model_requests_in_flight',
+    'Requests that hold a version.',
+    (status) => status.inFlight,
+  )
+  const cacheBytes = gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
 
-  new Counter({
+  const deaths = new Counter({
     name: 'model_worker_deaths_total',
     help: 'Times the session of a version ended by itself.',
     labelNames: labels,
@@ -88,7 +102,7 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
       for (const status of each()) this.inc(labelsOf(status), status.deaths)
     },
   })
-  new Counter({
+  const cacheRequests = new Counter({
     name: 'model_cache_requests_total',
     help: 'Requests to the cache by how they were answered.',
     labelNames: [...labels, 'result'],
@@ -104,4 +118,5 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
       }
     },
   })
+  for (const metric of [state, queue, inFlight, cacheBytes, deaths, cacheRequests]) branded(metric)
 }

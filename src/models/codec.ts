@@ -9,6 +9,7 @@ import { outcomeOf, type Outcome } from './classification.js'
 import type { Encoded, Kept, RequestCodec } from './loaded-model.js'
 import { MetadataCodec } from './metadata-codec.js'
 import type { Task } from './model-config.js'
+import { plainCopy } from './plain-copy.js'
 import { validated, type StandardSchemaV1 } from './standard-schema.js'
 
 export type Awaitable<T> = T | Promise<T>
@@ -159,7 +160,8 @@ export class VersionCodec implements RequestCodec {
   async #encodeByUser(value: unknown, signal = new AbortController().signal): Promise<EncodedFeeds> {
     const { encode } = this.#options
     const { input: schema } = this.#options
-    const input = schema === undefined ? value : await validated(this.#label, schema, value)
+    // The schema may take its time, and hand on what it was given.
+    const input = schema === undefined ? value : await validated(this.#label, schema, plainCopy(value).copy)
     if (encode === undefined) return this.#encodeByMetadata(input, false)
     let source: Feeds
     try {

@@ -66,14 +66,17 @@ export async function openCustomModel(
     executor: { ...executor(session), width: 0 },
     batchable: customRows,
     died: new Promise(() => {}),
-    close: () => session.close(),
+    close: (isCutOff) => session.close(isCutOff),
   }
 }
 
 function executor(session: CustomSession) {
   return {
     slots: session.slots,
-    run: ({ rows }: Rows, context: { readonly signal: AbortSignal }) => session.run(rows, context),
+    mayHang: true,
+    // A batch may have to be run again without the request that made it fail: what `run` does to its rows must not show.
+    run: ({ rows }: Rows, context: { readonly signal: AbortSignal }) =>
+      session.run(rows.length === 1 ? rows : (plainCopy(rows).copy as unknown[]), context),
   }
 }
 
@@ -87,7 +90,8 @@ class CustomCodec implements RequestCodec {
 
   encode(value: unknown): Awaitable<Encoded & { readonly feeds: Rows }> {
     const { input } = this.options
-    return input === undefined ? one(value) : validated(this.label, input, value).then(one)
+    // The schema may take its time, and hand on what it was given.
+    return input === undefined ? one(value) : validated(this.label, input, plainCopy(value).copy).then(one)
   }
 
   own({ feeds }: Encoded): unknown {

@@ -45,8 +45,11 @@ export interface LoadedModel {
   readonly session?: Pick<Session, 'signature' | 'placement' | 'providers'>
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
-  /** Waits for what was handed over, then gives everything back. A second call joins the first. */
-  close(): Promise<void>
+  /**
+   * Waits for what was handed over, then gives everything back. A second call joins the first.
+   * @param isCutOff whether to wait only for what can't be left behind: code of the runtime's, not of the user's
+   */
+  close(isCutOff?: boolean): Promise<void>
 }
 
 /** Who is told what happens to a version while it is loaded. */

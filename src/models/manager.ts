@@ -6,15 +6,9 @@ import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
 import { isChecked, type HttpProfile } from './exposure.js'
 import { forClients, listModels } from './repository.js'
-import {
-  checkName,
-  closed,
-  quote,
-  ServedModel,
-  type LoadOptions,
-  type ModelDefinition,
-  type RollbackResult,
-} from './served-model.js'
+import { CutOff } from './cut-off.js'
+import { checkName, closed, quote } from './names.js'
+import { ServedModel, type LoadOptions, type ModelDefinition, type RollbackResult } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import type { Lease } from './version.js'
 
@@ -36,7 +30,10 @@ export interface ModelManagerOptions {
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #host: Required<ModelManagerOptions>
+  readonly #host: Required<ModelManagerOptions> & { readonly cutOff: CutOff }
+  /** Models that only a call of `load` spoke of, by the number of those calls under way. */
+  readonly #provisional = new Map<ServedModel, number>()
+  readonly #warned = new Set<string>()
   readonly #limits: LimitsWatch
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
@@ -52,6 +49,7 @@ export class ModelManager<N extends string = string> {
       onRun: () => {},
       drainTimeoutMs: 30_000,
       ...options,
+      cutOff: new CutOff(),
     }
     this.#limits = new LimitsWatch(this.#host.clock)
   }
@@ -124,11 +122,14 @@ export class ModelManager<N extends string = string> {
    */
   async load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
     const found = await this.#known(model, options.source)
+    const calls = this.#provisional.get(found)
+    if (calls !== undefined) this.#provisional.set(found, calls + 1)
     try {
       await found.load(version, options)
-    } finally {
-      // A model that only this call spoke of, and of which nothing was found, is forgotten.
-      if (found.versions.size === 0 && found.source === options.source) this.#models.delete(model)
+      this.#provisional.delete(found)
+    } catch (error) {
+      this.#forget(found)
+      throw error
     }
     return snapshot(found)
   }
@@ -162,13 +163,26 @@ export class ModelManager<N extends string = string> {
     return snapshot(found)
   }
 
+  /** Forgets a model that only failed loads spoke of, with the last of them. */
+  #forget(model: ServedModel): void {
+    const calls = this.#provisional.get(model)
+    if (calls === undefined) return
+    this.#provisional.set(model, calls - 1)
+    if (calls > 1) return
+    this.#provisional.delete(model)
+    this.#models.delete(model.name)
+    void model.close()
+  }
+
   /** A model, once all are known; where a source is given also a new one. */
   async #known(name: string, source?: string): Promise<ServedModel> {
     await this.#starting
     if (this.#closing !== undefined) throw closed()
     if (source === undefined || this.#models.has(name)) return this.#model(name)
     checkName('model', name)
-    return this.#add(name, { kind: 'onnx', source, options: {} })
+    const model = this.#add(name, { kind: 'onnx', source, options: {} })
+    this.#provisional.set(model, 0)
+    return model
   }
 
   /** What an HTTP door must know of a model and version; undefined where there is no such model. */
@@ -196,7 +210,7 @@ export class ModelManager<N extends string = string> {
     await this.within(limits, this.#starting)
     const found = this.#model(model)
     await this.within(limits, found.firstLoad)
-    if (isLatest(version)) await this.within(limits, found.wake() ?? Promise.resolve())
+    if (isLatest(version) || found.isLazy) await this.within(limits, found.wake() ?? Promise.resolve())
     const late = this.tryLease(model, version)
     if (late !== undefined) return late
     throw this.#notReady(found, version)
@@ -259,29 +273,45 @@ export class ModelManager<N extends string = string> {
 
   async #close(): Promise<void> {
     await this.#starting
-    const { clock, drainTimeoutMs } = this.#host
-    const models = [...this.#models.values()]
-    const timer = clock.setTimer(() => models.forEach((model) => model.cutOff()), drainTimeoutMs)
-    await Promise.all(models.map((model) => model.close()))
+    const { clock, drainTimeoutMs, cutOff } = this.#host
+    const timer = clock.setTimer(() => cutOff.now(), drainTimeoutMs)
+    await Promise.all([...this.#models.values()].map((model) => model.close()))
     timer.clear()
+    // What still waits, such as an encode that never ends, waits for nothing any more.
+    cutOff.now()
   }
 
   /** The model that answers where `model` can't. */
   fallbackOf(model: string): string | undefined {
     const fallback = this.#models.get(model)?.options.fallback
     if (fallback === undefined || this.#models.has(fallback)) return fallback
+    if (this.#warned.has(model)) return undefined
+    this.#warned.add(model)
     this.#host.logger.warn({ model, fallback }, `${model} has a fallback that is no model: ${fallback}`)
     return undefined
   }
 
-  /** Waits for a promise as long as the limits allow. @throws ServingError ABORTED, TIMEOUT; what the promise does */
+  /** Whether `model` may have a fallback; false only once that is known. */
+  mayFallBack(model: string): boolean {
+    if (!this.#started) return true
+    const found = this.#models.get(model)
+    return found !== undefined && (found.options.fallback !== undefined || !found.hasServed)
+  }
+
+  /** Waits for a promise as long as the limits allow, and a close. @throws ServingError ABORTED, TIMEOUT; what the promise does */
   within<T>(limits: WaitLimits, promise: Promise<T>): Promise<T> {
-    if (limits.signal === undefined && limits.deadlineMs === undefined) return promise
     return new Promise<T>((resolve, reject) => {
+      // Also where nobody waits for it: else its failure would be nobody's, and end the process.
+      promise.then(resolve, reject)
       const met = this.#limits.expired(limits)
       if (met !== undefined) return reject(met)
       const unwatch = this.#limits.watch(limits, reject)
-      promise.then(resolve, reject).finally(unwatch)
+      const forget = this.#host.cutOff.onCutOff(() => reject(closed()))
+      const end = () => {
+        unwatch()
+        forget()
+      }
+      promise.then(end, end)
     })
   }
 

@@ -3,10 +3,12 @@ import type { Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
+import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import { readModelConfig } from './model-config.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
-import { isFolder, listVersions, namePattern, versionAt, type VersionSource } from './repository.js'
+import { checkName, closed, quote } from './names.js'
+import { forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
 import { Retry } from './retry.js'
 import { compareVersions } from './version-order.js'
 import { ModelVersion, type Lease } from './version.js'
@@ -34,6 +36,7 @@ export interface RollbackResult {
 export interface ModelHost {
   readonly logger: Logger
   readonly clock: Clock
+  readonly cutOff: CutOff
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
 }
@@ -55,6 +58,8 @@ export class ServedModel {
   failure: ServingError | undefined
   /** Versions that were current, the present one last. */
   #history: string[] = []
+  /** Versions that ever were current: those that are neither current nor kept are unloaded. */
+  readonly #served = new Set<string>()
   #control: Promise<unknown> = Promise.resolve()
   #isClosed = false
   #isConfigured = false
@@ -146,12 +151,7 @@ export class ServedModel {
   #failed(error: unknown): void {
     if (this.#isClosed) return
     const failure = asServingError(error)
-    // Clients read this: a path inside the model is theirs to know, where the model lies on this machine is not.
-    const message =
-      this.source === undefined
-        ? failure.message
-        : failure.message.replaceAll(resolve(this.source), this.name)
-    this.failure = new ServingError(failure.code, message, { cause: failure })
+    this.failure = forClients(failure, this.source, this.name)
     this.host.logger.error(
       { err: error, model: this.name },
       `model ${this.name} can't serve: ${failure.message}`,
@@ -167,7 +167,8 @@ export class ServedModel {
 
   /** Loads the model for a request that needs it: a lazy one, or one whose last attempt failed some time ago. */
   wake(): Promise<void> | undefined {
-    const isIdle = this.current === undefined || this.current.state === 'unloaded'
+    const state = this.current?.state
+    const isIdle = state === undefined || state === 'unloaded' || state === 'failed'
     if (!isIdle || this.#isClosed || this.#retry.waitMs > 0) return undefined
     if (this.failure === undefined && !this.isLazy) return undefined
     return (this.#waking ??= this.#recover().finally(() => (this.#waking = undefined)))
@@ -190,17 +191,32 @@ export class ServedModel {
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
     await this.#configure()
-    if (!this.versions.has(name)) {
+    if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
       const given = source === undefined ? undefined : await versionAt(source, name, this.definition.kind)
       // A folder that is the model's own source as well has one model.json, which is the model's.
       const isModelsOwn = given !== undefined && source === this.source
-      this.#register(given === undefined ? await this.#list() : [isModelsOwn ? withoutConfig(given) : given])
+      if (given === undefined) this.#register(await this.#list())
+      else this.#place(isModelsOwn ? withoutConfig(given) : given)
     }
     const version = this.version(name)
     const loaded = await version.load((reason) => this.#died(version, reason))
     if (loaded) this.host.onLoaded(this.name, version.name, version.loadTimeMs ?? 0)
     if (activate === true || this.current === undefined) this.#activate(version)
+  }
+
+  /** Registers a version in the place of one that is not loaded. @throws ServingError CONFLICT */
+  #place(source: VersionSource): void {
+    const present = this.versions.get(source.version)
+    if (present?.source.file === source.file) return
+    if (present !== undefined && ['loading', 'ready', 'draining'].includes(present.state)) {
+      throw new ServingError(
+        'CONFLICT',
+        `${present.label} is ${present.state} from another source: unload it first, or give the new one another name.`,
+      )
+    }
+    this.versions.delete(source.version)
+    this.#register([source])
   }
 
   #register(sources: readonly VersionSource[]): void {
@@ -210,6 +226,7 @@ export class ServedModel {
         source.version,
         new ModelVersion(this.name, source, {
           ...this.options,
+          cutOff: this.host.cutOff,
           open: (label, from, observer) => this.#open(label, from, observer),
           warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
           onRun: (version, rows, computeMs) => this.host.onRun(this.name, version, rows, computeMs),
@@ -229,6 +246,7 @@ export class ServedModel {
     this.failure = undefined
     this.hasServed = true
     this.#retry.succeeded()
+    this.#served.add(version.name)
     if (version !== this.current) this.#history.push(version.name)
     this.#history = this.#history.slice(-historyLength)
     this.host.logger.info({ model: this.name, version: version.name }, `${version.label} serves`)
@@ -240,9 +258,10 @@ export class ServedModel {
     const { keepPrevious = 1 } = this.options
     const recent = [...new Set([...this.#history].reverse())]
     const kept = new Set(recent.slice(0, 1 + keepPrevious))
-    for (const name of recent) {
+    for (const name of this.#served) {
       const version = this.versions.get(name)
       if (kept.has(name) || version === undefined) continue
+      this.#served.delete(name)
       // Not awaited: its last requests may take their time, and nothing hangs on them.
       version.unload().catch((error: unknown) => {
         this.host.logger.error({ err: error }, `${version.label} did not unload`)
@@ -295,6 +314,9 @@ export class ServedModel {
     return this.#change(async () => {
       if (name === undefined) {
         this.#history = []
+        this.#served.clear()
+        this.failure = undefined
+        this.#cancelRetries()
         await Promise.all([...this.versions.values()].map((version) => version.unload()))
         return
       }
@@ -309,18 +331,19 @@ export class ServedModel {
     })
   }
 
-  /** Frees every version once its leases have ended, or are cut off by {@link cutOff}. */
+  /** Frees every version once its leases have ended, or are cut off. */
   close(): Promise<void> {
     this.#isClosed = true
-    this.#retry.cancel()
-    for (const revival of this.#revivals.values()) revival.cancel()
+    this.#cancelRetries()
     const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
-    return this.#control.then(unload).then(() => {})
+    // A change that never ends is not waited for beyond the cut-off.
+    const changes = this.host.cutOff.within(this.#control).catch(() => {})
+    return changes.then(unload).then(() => {})
   }
 
-  /** Ends the wait of {@link close} for leases. */
-  cutOff(): void {
-    for (const version of this.versions.values()) version.cutOff()
+  #cancelRetries(): void {
+    this.#retry.cancel()
+    for (const revival of this.#revivals.values()) revival.cancel()
   }
 
   #change<T>(operation: () => Promise<T>): Promise<T> {
@@ -335,20 +358,4 @@ export class ServedModel {
 
 function withoutConfig({ version, dir, file }: VersionSource): VersionSource {
   return { version, dir, file }
-}
-
-export function checkName(what: string, name: string): void {
-  if (namePattern.test(name) && name !== 'latest') return
-  throw new ServingError(
-    'INVALID_OPTIONS',
-    `${quote(name)} can't name a ${what}: use letters, digits, "_", "-" and ".", beginning with a letter or digit, and not "latest".`,
-  )
-}
-
-export function closed(): ServingError {
-  return new ServingError('CLOSED', 'the serving is closed')
-}
-
-export function quote(name: string): string {
-  return JSON.stringify(name.length > 60 ? `${name.slice(0, 57)}...` : name)
 }

@@ -1,9 +1,11 @@
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
-import { asServingError, ServingError } from '../errors.js'
+import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
+import { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
+import { closed } from './names.js'
 import { forClients, type VersionSource } from './repository.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
@@ -42,6 +44,8 @@ export interface VersionHost {
   readonly cache?: true | CacheOptions | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** Ends every wait of an unload. Default: none is ended. */
+  readonly cutOff?: CutOff | undefined
   /** Told what the operator should know. */
   warn?(message: string): void
   /** Told of each run that succeeded. */
@@ -61,6 +65,7 @@ export class ModelVersion {
   #deaths = 0
   #loading: Promise<void> | undefined
   #unloading: Promise<void> | undefined
+  readonly #cutOff: CutOff
   /** Set while a drain waits for leases. */
   #endDrain: ((end: DrainEnd) => void) | undefined
 
@@ -70,6 +75,7 @@ export class ModelVersion {
     private readonly host: VersionHost,
   ) {
     this.label = `${model}@${source.version}`
+    this.#cutOff = host.cutOff ?? new CutOff()
   }
 
   get name(): string {
@@ -121,7 +127,7 @@ export class ModelVersion {
    * @throws ServingError INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, RUNTIME_MISSING, WORKER_DIED
    */
   async load(onDied: (reason: ServingError) => void = () => {}): Promise<boolean> {
-    if (this.#settleDrain('cancelled')) this.#state = 'ready'
+    if (this.#loaded !== undefined && this.#settleDrain('cancelled')) this.#state = 'ready'
     await this.#unloading
     if (this.#state === 'ready') return false
     await (this.#loading ??= this.#load(onDied).finally(() => (this.#loading = undefined)))
@@ -134,6 +140,10 @@ export class ModelVersion {
     const started = performance.now()
     try {
       const model = await this.host.open(this.label, this.source, this.#observer)
+      if (this.#cutOff.isOver) {
+        await model.close()
+        throw closed()
+      }
       const loaded = { model, batcher: this.#batcher(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
@@ -183,6 +193,7 @@ export class ModelVersion {
     this.#state = 'failed'
     loaded.batcher.close(reason)
     loaded.cache?.close()
+    this.#settleDrain('drained')
     return true
   }
 
@@ -218,13 +229,9 @@ export class ModelVersion {
     return (this.#unloading ??= this.#unload().finally(() => (this.#unloading = undefined)))
   }
 
-  /** Ends the wait of an unload for its leases: what waits for a run is answered with an error. */
-  cutOff(): void {
-    this.#settleDrain('cut off')
-  }
-
   async #unload(): Promise<void> {
-    await this.#loading?.catch(() => {}) // its caller has the error
+    // The load's caller has its error; one that never ends is not waited for beyond the cut-off.
+    if (this.#loading !== undefined) await this.#cutOff.within(this.#loading).catch(() => {})
     const loaded = this.#loaded
     if (loaded === undefined) {
       if (this.#state === 'failed') this.#state = 'unloaded'
@@ -232,13 +239,17 @@ export class ModelVersion {
     }
     this.#state = 'draining'
     if (this.#leases > 0) {
-      const end = await new Promise<DrainEnd>((resolve) => (this.#endDrain = resolve))
+      const drained = new Promise<DrainEnd>((resolve) => (this.#endDrain = resolve))
+      const forget = this.#cutOff.onCutOff(() => this.#settleDrain('cut off'))
+      const end = await drained
+      forget()
       if (end === 'cancelled') return
-      if (end === 'cut off') loaded.batcher.close(new ServingError('CLOSED', 'the version was unloaded'))
     }
     this.#loaded = undefined
     loaded.cache?.close()
-    await loaded.model.close()
+    const isCutOff = this.#cutOff.isOver
+    if (isCutOff) loaded.batcher.cutOff(closed())
+    await loaded.model.close(isCutOff)
     this.#state = 'unloaded'
   }
 }

@@ -68,15 +68,24 @@ export function ownCopy(tensors: Feeds): Feeds {
 
 /** Rows `from` to `to` of each tensor: a copy where small, so that it does not keep the whole batch alive. */
 export function sliceRows(tensors: Feeds, from: number, to: number): Feeds {
+  return rowsOf(tensors, from, to, copyUpToBytes)
+}
+
+/** Rows `from` to `to` of each tensor, in memory of their own: what a session may take and detach. */
+export function copyRows(tensors: Feeds, from: number, to: number): Feeds {
+  return rowsOf(tensors, from, to, Infinity)
+}
+
+function rowsOf(tensors: Feeds, from: number, to: number, copyUpTo: number): Feeds {
   const slice = emptyLike<Tensor>(tensors)
   for (const name in tensors) {
     const tensor = tensors[name]
-    if (tensor !== undefined) slice[name] = sliceTensor(tensor, from, to)
+    if (tensor !== undefined) slice[name] = sliceTensor(tensor, from, to, copyUpTo)
   }
   return slice
 }
 
-function sliceTensor(tensor: Tensor, from: number, to: number): Tensor {
+function sliceTensor(tensor: Tensor, from: number, to: number, copyUpTo: number): Tensor {
   const inner = tensor.shape.slice(1)
   const size = elementCount(inner)
   const shape = [to - from, ...inner]
@@ -84,7 +93,7 @@ function sliceTensor(tensor: Tensor, from: number, to: number): Tensor {
     return { dtype: 'string', shape, data: tensor.data.slice(from * size, to * size) }
   }
   const { data }: Numeric = tensor
-  const isSmall = (to - from) * size * data.BYTES_PER_ELEMENT <= copyUpToBytes
+  const isSmall = (to - from) * size * data.BYTES_PER_ELEMENT <= copyUpTo
   const part = isSmall ? copyOf(data, from * size, to * size) : data.subarray(from * size, to * size)
   return { dtype: tensor.dtype, shape, data: part } as Tensor
 }

@@ -34,8 +34,8 @@ export const elementOf: Readonly<Record<DType, (value: unknown) => unknown>> = {
 const loneSurrogate = /\p{Surrogate}/u
 
 function finite(value: unknown, convert: (value: number) => number, dtype: DType): number {
-  if (typeof value !== 'number') throw new ElementMismatch('a number')
-  const converted = convert(value)
+  if (typeof value !== 'number' && typeof value !== 'bigint') throw new ElementMismatch('a number')
+  const converted = convert(Number(value))
   if (!Number.isFinite(converted)) throw new ElementMismatch(`a finite number within the range of ${dtype}`)
   return converted
 }

@@ -211,6 +211,24 @@ describe('a full queue', () => {
     await Promise.all(answers)
   })
 
+  it('counts the parts of requests that were split, in rows and in bytes', async () => {
+    const { executor, batcher } = setUp({ maxBatchSize: 2, maxQueueRows: 6 })
+    const first = batcher.submit([1])
+    await turn()
+    const second = batcher.submit([2, 3, 4, 5])
+    await expect(batcher.submit([6, 7, 8])).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+    await executor.finishAll()
+    await Promise.all([first, second])
+
+    const bytes = setUp({ maxBatchSize: 2, maxQueueBytes: 40 })
+    const answers = [bytes.batcher.submit([1])]
+    await turn()
+    answers.push(bytes.batcher.submit([2, 3, 4]))
+    await expect(bytes.batcher.submit([5, 6, 7])).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+    await bytes.executor.finishAll()
+    await Promise.all(answers)
+  })
+
   it('refuses a large request as a whole rather than a part of it', async () => {
     const { executor, batcher } = setUp({ maxQueueRows: 4 })
     const first = batcher.submit([1])

@@ -406,6 +406,64 @@ it('a model that has served makes nothing unready when it is unloaded', async ()
   await expect(manager.lease('m')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
 })
 
+it('a rollback leaves nothing resident beyond what keepPrevious says', async () => {
+  const root = temporaryRepository({
+    'm/1/model.onnx': mlp(),
+    'm/2/model.onnx': mlp(),
+    'm/3/model.onnx': mlp(),
+    'm/model.json': { current: '1', keepPrevious: 0 },
+  })
+  const manager = managerOf(root)
+  await manager.ready()
+  for (const version of ['2', '3']) {
+    await manager.switchVersion('m', version)
+    await manager.rollback('m')
+    expect(manager.get('m').current).toBe('1')
+  }
+  await expect.poll(() => states(manager, 'm')).toEqual({ 1: 'ready', 2: 'unloaded', 3: 'unloaded' })
+})
+
+it('a model that is unloaded is not tried again, however its first load ended', async () => {
+  const clock = new ManualClock()
+  const root = temporaryRepository({ 'm/1/model.onnx': 'broken' })
+  const manager = managerOf(root, { clock })
+  await expect(manager.ready()).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+  await manager.unload('m')
+  expect(clock.timers).toBe(0)
+  expect(states(manager, 'm')).toEqual({ 1: 'unloaded' })
+})
+
+it('a failed load of a new model forgets neither what another call loads, nor what was configured', async () => {
+  const root = temporaryRepository({ 'good.onnx': mlp(), 'bad.onnx': 'broken' })
+  const manager = managerOf()
+  const [bad, good] = await Promise.allSettled([
+    manager.load('m', '1', { source: join(root, 'bad.onnx') }),
+    manager.load('m', '2', { source: join(root, 'good.onnx') }),
+  ])
+  expect([bad.status, good.status]).toEqual(['rejected', 'fulfilled'])
+  expect(manager.get('m').current).toBe('2')
+
+  const missing = join(root, 'nowhere')
+  const configured = managerOf(undefined, { clock: new ManualClock() })
+  configured.start(undefined, new Map([['n', { kind: 'onnx', source: missing, options: {} }]]))
+  await expect(configured.load('n', '1', { source: missing })).rejects.toMatchObject({
+    code: 'INVALID_MODEL',
+  })
+  expect(configured.names()).toEqual(['n'])
+  expect(configured.problems()).toHaveLength(1)
+})
+
+it('a version that could not be loaded may be loaded from another source, one that serves may not', async () => {
+  const root = temporaryRepository({ 'good.onnx': mlp(), 'bad.onnx': 'broken', 'm/1/model.onnx': mlp() })
+  const manager = managerOf(root)
+  await manager.ready()
+  const load = (version: string, source: string) => manager.load('m', version, { source: join(root, source) })
+  await expect(load('2', 'bad.onnx')).rejects.toMatchObject({ code: 'INVALID_MODEL' })
+  await load('2', 'good.onnx')
+  expect(states(manager, 'm')).toEqual({ 1: 'ready', 2: 'ready' })
+  await expect(load('1', 'good.onnx')).rejects.toMatchObject({ code: 'CONFLICT' })
+})
+
 it('a folder that comes after the start is served with its model.json', async () => {
   const root = temporaryRepository({})
   const manager = managerOf()

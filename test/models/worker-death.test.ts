@@ -84,6 +84,27 @@ it.each(['1', '2'])('version %s, that dies again and again, waits longer each ti
   await expect.poll(() => state(version)).toBe('ready')
 })
 
+it('a lazy model whose worker died is loaded again by a request that comes after the wait', async () => {
+  const clock = new ManualClock()
+  const manager = new ModelManager({ logger: quietLogger(), clock })
+  onTestFinished(() => manager.close())
+  const source = `${temporaryRepository({ 'm/1/model.onnx': identityModel() })}/m`
+  manager.start(undefined, new Map([['m', { kind: 'onnx', source, options: { lazy: true } }]]))
+  const ask = async (first: number) => {
+    const lease = await manager.lease('m')
+    try {
+      return await lease.batcher.submit((await lease.codec.encode({ x: [first, 0, 0] })).feeds)
+    } finally {
+      lease.release()
+    }
+  }
+  await ask(1)
+  await expect(ask(666)).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  await expect(ask(1)).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+  clock.advance(500)
+  await ask(1)
+})
+
 it('a version that died is not loaded again once it was unloaded', async () => {
   const { clock, manager, ask, state } = await setUp()
   await expect(ask(666, '1')).rejects.toMatchObject({ code: 'WORKER_DIED' })
