@@ -4,7 +4,7 @@ import { show } from '../options.js'
 import type { HttpRequest } from './exchange.js'
 import { encodingOf, type Encoding } from './inflate.js'
 import { checkJsonObject, parseJsonObject, type JsonLimits, type JsonObject } from './json.js'
-import { isJsonType, matchesType } from './media-type.js'
+import { isJsonType, isMediaType, matchesType } from './media-type.js'
 
 /** The most that a body may hold. */
 export interface BodyLimits extends JsonLimits {
@@ -23,6 +23,15 @@ export function bodyKind({ headers, body }: HttpRequest, accepts: readonly strin
   if (matchesType(String(type), accepts)) return 'bytes'
   if ('parsed' in body) return 'json'
   throw unsupportedType(headers, accepts)
+}
+
+/**
+ * Refuses a malformed content type before anything else is looked at, as Fastify does.
+ * @throws ServingError UNSUPPORTED_MEDIA_TYPE
+ */
+export function checkMediaType({ headers, body }: HttpRequest): void {
+  const type = headers['content-type']
+  if (type !== undefined && !('parsed' in body) && !isMediaType(String(type))) throw unsupportedType(headers)
 }
 
 /** What is said of a content type that is not served, or malformed. */

@@ -3,6 +3,11 @@ function essence(contentType: string): string {
   return contentType.replace(/;.*$/s, '').trim().toLowerCase()
 }
 
+/** Whether a content type is one at all (RFC 9110, 8.3.1), whatever its parameters are. */
+export function isMediaType(contentType: string): boolean {
+  return /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/.test(essence(contentType))
+}
+
 export function isJsonType(contentType: string): boolean {
   return /^application\/([\w.-]+\+)?json$/.test(essence(contentType))
 }

@@ -3,7 +3,7 @@ import { ServingError } from '../errors.js'
 import { isPlainObject, show } from '../options.js'
 import type { PredictOptions } from '../predict.js'
 import type { AnyServing } from '../serving.js'
-import { bodyKind, readBytes, readJsonObject } from './body.js'
+import { bodyKind, checkMediaType, readBytes, readJsonObject } from './body.js'
 import type { HttpRequest, HttpResponse } from './exchange.js'
 import type { JsonObject } from './json.js'
 import { withoutPrototype } from './json-value.js'
@@ -24,6 +24,7 @@ const reserved = new Set(['model_version', 'input', 'instances'])
 export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   const { serving, limits, request, requestId, context } = exchange
   const startedAt = performance.now()
+  checkMediaType(request)
   const withScores = asksForScores(request.query)
   const model = request.params.model ?? serving.defaultModel ?? (await onlyModel(serving))
   const { accepts = [], checked = true } = (await serving.models.httpProfile(model)) ?? {}

@@ -191,6 +191,18 @@ describe.each(hosts)('$name', ({ start }) => {
   })
 
   describe('instances', () => {
+    test('that the model fails on are answered each for itself, without what the log alone may tell', async () => {
+      const answer = await post(host.origin, '/models/broken/predict', {
+        instances: [{ x: [1, 2, 3] }, { x: [1] }],
+      })
+      expect(answer.status).toBe(200)
+      const [failed, wrong] = (json(answer) as { predictions: unknown[] }).predictions
+      expect(failed).toMatchObject({
+        error: { code: 'INFERENCE_FAILED', detail: expect.not.stringContaining('Reshape') },
+      })
+      expect(wrong).toMatchObject({ error: { code: 'INVALID_INPUT' } })
+    })
+
     test('are answered one by one, each with its own prediction or error', async () => {
       const answer = await post(host.origin, '/models/sure/predict', {
         instances: [{ x: [1, 2, 3] }, { x: [1, 2] }, 5, { x: [4, 5, 6] }],
