@@ -51,6 +51,11 @@ export class BatchRun<I, R> implements RunContext {
     if (--this.#waiting === 0) this.#abandoned?.abort()
   }
 
+  /** Answers every request with an error, whatever the run comes to. */
+  abandon(error: ServingError): void {
+    for (const request of this.requests) request.settle(error)
+  }
+
   /** @returns the time it computed, in milliseconds; never rejects */
   run(): Promise<number> {
     return this.#execute(this.requests)

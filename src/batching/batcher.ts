@@ -67,8 +67,7 @@ export class Batcher<I, R> implements BatchSource {
   readonly #turnstile: Turnstile
   readonly #limits: LimitsWatch
   readonly #waiting = new WaitingQueue<Request<I, R>>()
-  /** Requests whose run is under way. */
-  readonly #handedOver = new Set<Request<I, R>>()
+  readonly #runs = new Set<BatchRun<I, R>>()
   /** Requests that wait for room in the queue. */
   readonly #blocked = new Set<Request<I, R>>()
   /** Requests that were split, as long as a part of theirs is not answered: parts wait for room outside the queue. */
@@ -292,7 +291,7 @@ export class Batcher<I, R> implements BatchSource {
   /** {@link close}, and answers with the error what was handed over as well: its runs are told that nobody waits. */
   cutOff(error: ServingError): void {
     this.close(error)
-    for (const request of this.#handedOver) request.settle(error)
+    for (const run of this.#runs) run.abandon(error)
   }
 
   /** At the end of this turn, so that requests submitted together share a batch. */
@@ -326,15 +325,13 @@ export class Batcher<I, R> implements BatchSource {
     const batch = this.#waiting.take(this.#options.maxBatchSize)
     if (batch.length === 0) return
     const now = this.#options.clock.now()
-    for (const request of batch) {
-      request.startedAt = now
-      this.#handedOver.add(request)
-    }
+    for (const request of batch) request.startedAt = now
     this.#running++
     this.#unblock()
     const run = new BatchRun(this.#executor, this.#batchable, batch, this.#options.onRun)
+    this.#runs.add(run)
     void run.run().then((computeMs) => {
-      for (const request of batch) this.#handedOver.delete(request)
+      this.#runs.delete(run)
       this.#running--
       this.#unblock()
       this.#turnstile.finished(computeMs)

@@ -1,5 +1,6 @@
 import { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
+import { ownBuffers } from '../tensor/slab.js'
 import { bytesOf, concatRows, copyRows, signatureOf, sliceRows } from '../tensor/batch.js'
 import { describeShape, type Feeds } from '../tensor/tensor.js'
 import type { Batchable, Executor } from './executor.js'
@@ -18,6 +19,9 @@ export const batchedFeeds: Batchable<Feeds, Feeds> = {
   concatResults: concatRows,
 }
 
+/** For a model whose rows are all of one shape: any two requests share a batch. */
+export const uniformFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, signature: () => '' }
+
 /** For a model without a batch axis: every request is a run of its own. */
 export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () => 1, signature: () => '' }
 
@@ -35,7 +39,8 @@ export function executorOf(session: Session, batched: boolean): Executor<Feeds, 
     },
     run: async (feeds) => {
       const rows = batchedFeeds.rows(feeds)
-      const { outputs, computeMs } = await session.run(feeds)
+      // A session with threads of its own is given the buffers themselves.
+      const { outputs, computeMs } = await session.run(session.width > 0 ? ownBuffers(feeds) : feeds)
       if (batched) checkRows(outputs, rows)
       return { result: outputs, computeMs }
     },

@@ -3,6 +3,7 @@ import type { ModelSignature } from '../execution/session.js'
 import { bytesOf, ownCopy } from '../tensor/batch.js'
 import { copyTensor } from '../tensor/copy.js'
 import { digest } from '../tensor/digest.js'
+import { slabCopy } from '../tensor/slab.js'
 import { ValueMismatch } from '../tensor/mismatch.js'
 import { describe, isTensorLike, type DType, type DTypes, type Feeds, type Tensor } from '../tensor/tensor.js'
 import { outcomeOf, type Outcome } from './classification.js'
@@ -154,7 +155,7 @@ export class VersionCodec implements RequestCodec {
   }
 
   own({ feeds, isBorrowed }: EncodedFeeds): Feeds {
-    return isBorrowed ? ownCopy(feeds) : feeds
+    return isBorrowed ? slabCopy(feeds) : feeds
   }
 
   async #encodeByUser(value: unknown, signal = new AbortController().signal): Promise<EncodedFeeds> {

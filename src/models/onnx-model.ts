@@ -1,6 +1,7 @@
-import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
+import { batchedFeeds, executorOf, uniformFeeds, wholeFeeds } from '../batching/feeds-batch.js'
 import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
+import type { ModelSignature } from '../execution/session.js'
 import { describe } from '../tensor/tensor.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import type { ExposureOptions } from './exposure.js'
@@ -60,7 +61,7 @@ export async function openOnnxModel(
     return {
       codec,
       executor: executorOf(session, isBatching),
-      batchable: codec.batched ? batchedFeeds : wholeFeeds,
+      batchable: codec.batched ? rowsOf(session.signature) : wholeFeeds,
       session,
       died: session.died,
       close: () => session.close(),
@@ -69,6 +70,13 @@ export async function openOnnxModel(
     await session.close()
     throw error
   }
+}
+
+function rowsOf({ inputs }: ModelSignature): typeof batchedFeeds {
+  const isUniform = inputs.every(({ shape }) =>
+    shape.slice(1).every((dimension) => typeof dimension === 'number'),
+  )
+  return isUniform ? uniformFeeds : batchedFeeds
 }
 
 async function codecOf(
