@@ -35,9 +35,10 @@ async function perSecond(call, concurrency) {
   const started = performance.now()
   const end = started + roundMs
   const caller = async () => {
+    // The clock is not read for each call: that costs a twentieth of an answer from the cache.
     while (performance.now() < end) {
-      await call()
-      calls++
+      for (let i = 0; i < 16; i++) await call()
+      calls += 16
     }
   }
   await Promise.all(Array.from({ length: concurrency }, caller))

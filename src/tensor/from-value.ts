@@ -98,7 +98,7 @@ function typedOf(value: unknown, { dtype }: TensorInfo): NumericData | undefined
   if (dtype === 'string' || dtype === 'float16' || dtype === 'bool' || !ArrayBuffer.isView(value))
     return undefined
   // By name, not by instanceof: an array of another realm is as good.
-  if (Object.prototype.toString.call(value) !== `[object ${typedArrays[dtype].name}]`) return undefined
+  if ((value as Uint8Array)[Symbol.toStringTag] !== typedArrays[dtype].name) return undefined
   const isFloat = dtype === 'float32' || dtype === 'float64'
   return isFloat && !isFinite(value as Float32Array) ? undefined : (value as NumericData)
 }
