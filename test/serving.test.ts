@@ -380,7 +380,7 @@ describe('batching, where it is declared,', () => {
 
 describe('a cache, where it is asked for,', () => {
   it('keeps the answer to the input as it was, also where another’s refusal makes it come later', async () => {
-    const { serving, ask } = servingOf(loopModel({ ms: 60 }), {
+    const { serving, ask } = servingOf(loopModel({ ms: 400 }), {
       placement: 'thread',
       cache: true,
       maxQueueRows: 1,
