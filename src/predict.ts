@@ -42,7 +42,7 @@ export interface PredictionMeta {
   readonly batchRows: number
   /** Time from the queue's door to the session. */
   readonly queueMs: number
-  /** Time in the runtime. */
+  /** Time in the runtime; inline mostly with what the event loop did just before. */
   readonly computeMs: number
   /** Time from call to answer. */
   readonly latencyMs: number

@@ -13,7 +13,7 @@ export interface ModelSignature {
 
 export interface RunResult {
   readonly outputs: Feeds
-  /** Time in the runtime, without any wait before it. */
+  /** Time in the runtime, without any wait before it unless `isRough`. */
   readonly computeMs: number
   /** The time may hold what the event loop did before the run. */
   readonly isRough?: boolean
