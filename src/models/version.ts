@@ -1,3 +1,4 @@
+import { BatchPlan } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
 import { asServingError, type ServingError } from '../errors.js'
@@ -169,14 +170,23 @@ export class ModelVersion {
 
   #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes } = this.host
+    const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
-      ...(typeof batching === 'object' && batching),
-      ...(batching !== undefined && { maxBatchSize: maxBatchSizeOf(batching) }),
+      plan: this.#plan(),
+      ...(maxDelayMs !== undefined && { maxDelayMs }),
+      ...(maxBatchElements !== undefined && { maxBatchElements }),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
       onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),
       turnstile: sharedDispatcher().turnstile(() => executor.width),
     })
+  }
+
+  #plan(): BatchPlan {
+    const { batching } = this.host
+    if (batching === undefined) return new BatchPlan()
+    const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
+    return new BatchPlan({ maxBatchSize: maxBatchSizeOf(batching), learns: !isGiven })
   }
 
   #cache(): PredictionCache<KeptAnswer> | undefined {
