@@ -17,9 +17,14 @@ export interface PredictOptions {
   readonly version?: string
   /** Who goes first where requests wait. Default: `'normal'`. */
   readonly priority?: 'high' | 'normal' | 'low'
+  /** On whose behalf: the requests of those who wait for one model share its runs. Default: all are one. */
+  readonly tenant?: string
   /** `false` asks neither the cache nor keeps the answer. Default: as the model's `cache` says. */
   readonly cache?: false
-  /** Rejects with TIMEOUT after this time. Default: no deadline. */
+  /**
+   * Rejects with TIMEOUT after this time, or at once with OVERLOADED where it can't be met. Default: the model's own
+   * `timeoutMs`.
+   */
   readonly timeoutMs?: number
   /** Rejects with ABORTED once aborted; a request that still waits then costs no run. */
   readonly signal?: AbortSignal
@@ -68,6 +73,8 @@ const priorities: Readonly<Record<NonNullable<PredictOptions['priority']>, Prior
 export interface PredictHost {
   readonly models: ModelManager
   readonly metrics: Metrics
+  /** Why any request is refused now. */
+  readonly refusal: ServingError | undefined
   /** A model was asked. */
   began(): void
   /** A model has answered, or failed. */
@@ -85,9 +92,9 @@ export function predict(
   options: PredictOptions = {},
 ): Promise<AnyPrediction> {
   const startedAt = performance.now()
-  const { timeoutMs, signal, whenFull, priority = 'normal' } = options
+  const { timeoutMs, signal, whenFull, tenant, priority = 'normal' } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
-  const limits = { signal, deadlineMs, whenFull, priority: priorities[priority] }
+  const limits = { signal, deadlineMs, whenFull, tenant, priority: priorities[priority] }
   const call = { input, options, limits, startedAt }
   if (!host.models.mayFallBack(model)) return answerOf(host, model, call)
   // A fallback reads the input later, when the caller may have changed it.
@@ -129,10 +136,12 @@ function canFallBack(error: ServingError): boolean {
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
 async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
   const { models, metrics } = host
-  const { options, limits, startedAt } = call
+  const { options, startedAt } = call
+  let { limits } = call
   let version: string | undefined
   host.began()
   try {
+    if (host.refusal !== undefined) throw host.refusal
     let input = call.input
     let lease = models.tryLease(model, options.version)
     if (lease === undefined) {
@@ -142,10 +151,11 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
     }
     try {
       version = lease.version
+      if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
       // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const running = run(lease, encoded, call)
+      const running = run(lease, encoded, limits, options.cache)
       const { result, queueMs, computeMs, batchRows, cache } = isPromise(running) ? await running : running
       const decoding = lease.codec.decode(result, encoded, cache !== 'off')
       const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
@@ -172,17 +182,24 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
   }
 }
 
+function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions {
+  return limits.deadlineMs === undefined ? { ...limits, deadlineMs } : limits
+}
+
 type RunAnswer = BatchAnswer<unknown> & { readonly cache: CacheStatus }
 
 /** The result of an input: kept by the version's cache, under way for an equal request, or computed. */
-function run(lease: Lease, encoded: Encoded, call: Call): Awaitable<RunAnswer> {
+function run(
+  lease: Lease,
+  encoded: Encoded,
+  limits: SubmitOptions,
+  caching: PredictOptions['cache'],
+): Awaitable<RunAnswer> {
   const { batcher, cache, codec } = lease
-  if (cache === undefined || call.options.cache === false) {
-    return uncached(batcher.submit(codec.own(encoded), call.limits))
-  }
+  if (cache === undefined || caching === false) return uncached(batcher.submit(codec.own(encoded), limits))
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, lease, encoded, call) : kept(hit, 'hit')
+  return hit === undefined ? cached(cache, key, lease, encoded, limits) : kept(hit, 'hit')
 }
 
 async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswer> {
@@ -195,14 +212,14 @@ async function cached(
   key: string,
   { batcher, codec }: Lease,
   encoded: Encoded,
-  { limits }: Call,
+  limits: SubmitOptions,
 ): Promise<RunAnswer> {
-  const { whenFull } = limits
+  const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
   // changed its input.
   const feeds = codec.own(encoded)
   const { value, status } = await cache.get(key, limits, async (flight) => {
-    const answer = await batcher.submit(feeds, { ...flight, whenFull })
+    const answer = await batcher.submit(feeds, { ...flight, whenFull, tenant, wantedByMs: deadlineMs })
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes }
   })
@@ -225,6 +242,7 @@ function inContext(error: ServingError, model: string, version: string | undefin
   const bare = ServingError.is(
     error,
     'QUEUE_FULL',
+    'OVERLOADED',
     'TIMEOUT',
     'INFERENCE_FAILED',
     'INVALID_CODEC',

@@ -20,7 +20,6 @@ export interface Candidate extends Size {
   readonly priority: Priority
   /** When it came, which is now. */
   readonly submittedAt: number
-  readonly deadlineMs: number | undefined
 }
 
 /** A prediction of a wait is exceeded now and then: a deadline is only promised with this much to spare. */
@@ -55,13 +54,12 @@ export class Admission {
 
   /**
    * The refusal of a request that would miss its deadline, as far as that can be told.
+   * @param dueMs when its answer is due
    * @param runningRows rows that were handed over, and are not answered
    */
-  late(request: Candidate, runningRows: number): ServingError | undefined {
-    const { submittedAt: now, deadlineMs } = request
-    if (deadlineMs === undefined) return undefined
+  late(request: Candidate, dueMs: number, runningRows: number): ServingError | undefined {
     const neededMs = this.#neededMs(request, runningRows)
-    const restMs = deadlineMs - now
+    const restMs = dueMs - request.submittedAt
     if (neededMs === undefined || neededMs * margin <= restMs) return undefined
     return new ServingError(
       'OVERLOADED',
@@ -76,7 +74,7 @@ export class Admission {
     const rowMs = this.rate.rowMs ?? this.plan.estimateMs(signature, 1)
     if (rowMs === undefined) return undefined
     const runningMs = Math.max(0, runningRows * rowMs - this.rate.sinceProgressMs(now))
-    const ownRows = Math.max(rows, this.plan.capRows(signature))
+    const ownRows = Math.max(rows, Math.min(rows + this.queue.rows, this.plan.capRows(signature)))
     const ownMs = this.plan.estimateMs(signature, ownRows) ?? rows * rowMs
     return runningMs + this.queue.rowsBefore(priority) * rowMs + ownMs
   }

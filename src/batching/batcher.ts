@@ -35,6 +35,8 @@ export interface BatcherOptions {
 export interface SubmitOptions extends WaitLimits {
   /** Default: 1. */
   readonly priority?: Priority | undefined
+  /** Refuses what can't be answered by then, on the batcher's clock, but gives nothing up later. Default: `deadlineMs`. */
+  readonly wantedByMs?: number | undefined
   /** In the place of `priority`, where it may rise while the request waits. */
   readonly urgency?: Urgency | undefined
   /** On whose behalf: those who wait share the runs among them. Default: all are one. */
@@ -170,7 +172,7 @@ export class Batcher<I, R> implements BatchSource {
         submittedAt: this.#clock.now(),
         deadlineMs,
       })
-      const refusal = this.#admit(request, options.whenFull)
+      const refusal = this.#admit(request, options)
       if (refusal !== undefined) return reject(refusal)
       if (signal !== undefined || deadlineMs !== undefined) {
         request.unwatch = this.#limits.watch(options, (error) => {
@@ -213,10 +215,13 @@ export class Batcher<I, R> implements BatchSource {
   }
 
   /** Lets a request into the queue, or to its door; an idle executor takes any. */
-  #admit(request: QueuedRequest<I, R>, whenFull: SubmitOptions['whenFull']): ServingError | undefined {
+  #admit(request: QueuedRequest<I, R>, { whenFull, wantedByMs }: SubmitOptions): ServingError | undefined {
     const isIdle = this.#isIdle
-    const late = isIdle ? undefined : this.#admission.late(request, this.#runningRows)
-    if (late !== undefined) return late
+    const dueMs = wantedByMs ?? request.deadlineMs
+    if (!isIdle && dueMs !== undefined) {
+      const late = this.#admission.late(request, dueMs, this.#runningRows)
+      if (late !== undefined) return late
+    }
     if (isIdle || (this.#blocked.size === 0 && this.#admission.hasRoom(request))) {
       this.#waiting.add(request)
       return undefined

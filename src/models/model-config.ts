@@ -139,14 +139,14 @@ export const cacheFields: Fields<CacheOptions> = {
   staleOnErrorMs: integer(0),
 }
 
-const raggedInputFields: Fields<RaggedInput> = {
+export const raggedInputFields: Fields<RaggedInput> = {
   axis: integer(1, 64),
   padValue: provided('a number or a text', (value) => ['number', 'string'].includes(typeof value), {
     type: ['number', 'string'],
   }),
 }
 
-const raggedOutputFields: Fields<RaggedOutput> = { axis: integer(1, 64), like: text }
+export const raggedOutputFields: Fields<RaggedOutput> = { axis: integer(1, 64), like: text }
 
 export const raggedFields: Fields<RaggedOptions> = {
   inputs: record(fields(raggedInputFields)),

@@ -33,6 +33,8 @@ export interface Lease {
   readonly codec: RequestCodec
   readonly batcher: Batcher<unknown, unknown>
   readonly cache: PredictionCache<KeptAnswer> | undefined
+  /** The deadline of a request that names none. */
+  readonly timeoutMs: number | undefined
   /** Idempotent. */
   release(): void
 }
@@ -43,6 +45,7 @@ export interface VersionHost {
   open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
   readonly batching?: true | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
+  readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
   /** Ends every wait of an unload. Default: none is ended. */
@@ -218,6 +221,7 @@ export class ModelVersion {
       codec: model.codec,
       batcher,
       cache,
+      timeoutMs: this.host.timeoutMs,
       release: () => {
         if (!held) return
         held = false
