@@ -234,6 +234,7 @@ export class Batcher<I, R> implements BatchSource {
   #leave(request: QueuedRequest<I, R>): void {
     if (!this.#blocked.delete(request) && !this.#waiting.remove(request)) return
     this.#unblock()
+    if (this.#waiting.size === 0) this.#forgetDelay()
   }
 
   /** Lets requests from the door into the room there is, in their order. */
@@ -249,7 +250,7 @@ export class Batcher<I, R> implements BatchSource {
   close(error: ServingError): void {
     if (this.#closed !== undefined) return
     this.#closed = error
-    this.#delay?.clear()
+    this.#forgetDelay()
     for (const request of [...this.#blocked, ...this.#waiting]) {
       if (!this.#blocked.delete(request)) this.#waiting.remove(request)
       request.settle(error)
@@ -284,12 +285,18 @@ export class Batcher<I, R> implements BatchSource {
     if (this.#waiting.rows >= this.#plan.capRows(head.signature)) return true
     const restMs = head.submittedAt + this.#maxDelayMs - this.#clock.now()
     if (restMs <= 0) return true
-    this.#delay?.clear()
+    this.#forgetDelay()
     this.#delay = this.#clock.setTimer(() => this.#turnstile.wake(), Math.ceil(restMs))
     return false
   }
 
+  #forgetDelay(): void {
+    this.#delay?.clear()
+    this.#delay = undefined
+  }
+
   handOver(): void {
+    this.#forgetDelay()
     const batch = this.#waiting.take((signature) => ({
       maxRows: this.#plan.capRows(signature),
       maxElements: this.#maxBatchElements,

@@ -1,6 +1,7 @@
 import { BatchPlan } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
+import type { Clock } from '../clock.js'
 import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
 import { CutOff } from './cut-off.js'
@@ -48,6 +49,8 @@ export interface VersionHost {
   readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** Default: the system's. */
+  readonly clock?: Clock | undefined
   /** Ends every wait of an unload. Default: none is ended. */
   readonly cutOff?: CutOff | undefined
   /** Told what the operator should know. */
@@ -172,10 +175,11 @@ export class ModelVersion {
   }
 
   #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
-    const { batching, maxQueueRows, maxQueueBytes } = this.host
+    const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
     const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
       plan: this.#plan(),
+      ...(clock !== undefined && { clock }),
       ...(maxDelayMs !== undefined && { maxDelayMs }),
       ...(maxBatchElements !== undefined && { maxBatchElements }),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
