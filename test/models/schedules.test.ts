@@ -38,10 +38,7 @@ class ManualModel implements LoadedModel {
     private readonly slots: number,
     private readonly poison: number,
   ) {
-    this.executor = { slots, width: 0, mayHang: true, run: (rows) => this.run(rows as Rows) } as Executor<
-      unknown,
-      unknown
-    >
+    this.executor = { slots, width: 0, mayHang: true, run: (rows) => this.run(rows as Rows) }
     this.died = new Promise((resolve) => {
       this.die = (reason) => {
         resolve(reason)
