@@ -1,11 +1,13 @@
+import type { BatchAnswer } from '../batching/batch-run.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
 import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
 import { CutOff } from './cut-off.js'
-import type { LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import type { BatchedModel, LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
+import type { PipelineLimits } from './pipeline-runs.js'
 import { forClients, type VersionSource } from './repository.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
@@ -17,20 +19,29 @@ export interface KeptAnswer {
   readonly queueMs: number
   readonly computeMs: number
   readonly batchRows: number
+  /** Of a pipeline, where a stage's answer was not the one asked for. */
+  readonly degraded?: 'stale' | 'fallback' | undefined
 }
 
 /** What serves while a version is loaded. */
 interface Loaded {
   readonly model: LoadedModel
-  readonly batcher: Batcher<unknown, unknown>
+  readonly batcher: Queue
   readonly cache: PredictionCache<KeptAnswer> | undefined
+}
+
+/** What answers encoded inputs: the batcher before a session or the user's code, or the runs of a pipeline. */
+type Queue = Pick<Batcher<unknown, unknown>, 'waitingRows' | 'close' | 'cutOff'> & {
+  submit(input: unknown, options?: PipelineLimits): Promise<BatchAnswer<unknown>>
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
 export interface Lease {
   readonly version: string
   readonly codec: RequestCodec
-  readonly batcher: Batcher<unknown, unknown>
+  readonly batcher: Queue
+  /** Whether it asks other models, in the name of whoever asks it. */
+  readonly isPipeline: boolean
   readonly cache: PredictionCache<KeptAnswer> | undefined
   /** Idempotent. */
   release(): void
@@ -144,7 +155,7 @@ export class ModelVersion {
         await model.close()
         throw closed()
       }
-      const loaded = { model, batcher: this.#batcher(model), cache: this.#cache() }
+      const loaded = { model, batcher: model.pipeline ?? this.#batcher(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
@@ -167,7 +178,7 @@ export class ModelVersion {
     },
   }
 
-  #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
+  #batcher({ executor, batchable }: BatchedModel): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes } = this.host
     return new Batcher(executor, batchable, {
       ...(typeof batching === 'object' && batching),
@@ -207,6 +218,7 @@ export class ModelVersion {
       version: this.name,
       codec: model.codec,
       batcher,
+      isPipeline: model.pipeline !== undefined,
       cache,
       release: () => {
         if (!held) return
