@@ -65,11 +65,11 @@ export interface PipelineContext<M = {}> {
    * answers.
    * @throws ServingError as docs/errors.md says; it names the pipeline and the stage
    */
-  predict<K extends NameOf<M>>(
+  readonly predict: <K extends NameOf<M>>(
     model: K,
     input: In<At<M, K>>,
     options?: StagePredictOptions,
-  ): Promise<StagePrediction<Out<At<M, K>>>>
+  ) => Promise<StagePrediction<Out<At<M, K>>>>
   /** Aborts once nobody waits for the answer any more. */
   readonly signal: AbortSignal
   readonly requestId: string

@@ -32,7 +32,7 @@ type RunLimits = SubmitOptions & { readonly signal: AbortSignal }
 
 /** What the user's function is given beside the input, without the types of the models. */
 interface RunContext {
-  predict(model: string, input: unknown, options?: object): Promise<Outcome>
+  readonly predict: (model: string, input: unknown, options?: object) => Promise<Outcome>
   readonly signal: AbortSignal
   readonly requestId: string
 }
@@ -166,13 +166,8 @@ export class PipelineRuns {
   }
 
   #full(): ServingError {
-    return new ServingError(
-      'QUEUE_FULL',
-      `${this.#running} runs of at most ${this.#maxInFlight} are under way.`,
-      {
-        headers: { 'retry-after': '1' },
-      },
-    )
+    const message = `${this.#running} runs of at most ${this.#maxInFlight} are under way.`
+    return new ServingError('QUEUE_FULL', message, { headers: { 'retry-after': '1' } })
   }
 
   /** Refuses what waits, and every newcomer; runs under way go on. */
