@@ -1,17 +1,37 @@
-import { createServing, custom, pipeline } from 'mlserving'
+import { createServing, custom, onnx, pipeline, scored } from 'mlserving'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
 import type { AnyServing } from '../../src/serving.js'
 import { temporaryFolder } from '../execution/support.js'
 import { ask, json, post } from '../http/client.js'
 import { quietLogger } from '../models/quiet-logger.js'
 import { hosts, type RunningHost } from './hosts.js'
-import { asAny, startServing } from './serving.js'
+import { writeInto } from '../models/temporary-repository.js'
+import { identityModel } from '../onnx/models.js'
+import { asAny } from './serving.js'
 
 const folder = temporaryFolder()
 let serving: AnyServing
 
 beforeAll(async () => {
-  serving = await startServing(folder, quietLogger())
+  writeInto(folder, 'identity/1/model.onnx', identityModel())
+  const source = join(folder, 'identity')
+  const most = z.object({ x: z.array(z.number().max(9)) })
+  serving = asAny(
+    createServing({
+      repository: folder,
+      logger: quietLogger(),
+      models: {
+        checked: onnx({ source, placement: 'inline', input: most }),
+        sure: onnx({ source, placement: 'inline', decode: () => scored('yes', 0.75) }),
+        sureOf: pipeline((x: number[], { predict }) => predict('sure', { x })),
+        chained: pipeline(['identity', { model: 'checked', input: (x: number[]) => ({ x }) }, 'sureOf']),
+        uncheckedChain: pipeline([{ model: 'identity', input: () => ({ x: [1, 2, 3] }) }]),
+      },
+    }),
+  )
+  await serving.ready()
 })
 afterAll(() => serving.close())
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createServing, onnx, pipeline, scored, type Logger } from 'mlserving'
+import { createServing, onnx, scored, type Logger } from 'mlserving'
 import { z } from 'zod'
 import { isServing, type AnyServing } from '../../src/serving.js'
 import { writeInto } from '../models/temporary-repository.js'
@@ -30,8 +30,7 @@ function collidingName() {
 /**
  * Serves, ready: `identity` (float32 [batch, 3]), `add` (int64 [batch, 3], adds 1, 2, 3), `broken` at run,
  * `collides`, `versions` (1 and 2, of which 2 serves), a model of {@link longName}; and from code `sure`, whose
- * confidence is 0.75, `checked` by a schema, `indecent`, whose decode throws; and the pipelines `chained`, whose second
- * stage takes rows of 9 at most, and `uncheckedChain`, whose own code is first.
+ * confidence is 0.75, `checked` by a schema, `indecent`, whose decode throws.
  */
 export async function startServing(folder: string, logger: Logger): Promise<AnyServing> {
   for (const [path, bytes] of Object.entries({
@@ -59,9 +58,6 @@ export async function startServing(folder: string, logger: Logger): Promise<AnyS
           throw new Error('the password is swordfish')
         },
       }),
-      chained: pipeline(['identity', { model: 'checked', input: (x: number[]) => ({ x }) }, 'sureOf']),
-      sureOf: pipeline((input, { predict }) => predict('sure', { x: input })),
-      uncheckedChain: pipeline([{ model: 'identity', input: () => ({ x: [1, 2, 3] }) }]),
     },
   })
   await serving.ready()
