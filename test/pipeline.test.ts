@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { coreCount, setPermits } from '../src/execution/permits.js'
 import {
   createServing,
   custom,
@@ -10,13 +11,11 @@ import {
   type AnyModel,
   type ServingOptions,
 } from '../src/index.js'
-import { Gate } from './contract/serving.js'
-import { coreCount, setPermits } from '../src/execution/permits.js'
+import { asAny, Gate } from './contract/serving.js'
 import { temporaryFolder } from './execution/support.js'
 import { quietLogger } from './models/quiet-logger.js'
 import { writeInto } from './models/temporary-repository.js'
 import { identityModel } from './onnx/models.js'
-import { asAny } from './contract/serving.js'
 
 /** A serving, closed with the test, of any models. */
 function servingOf(models: Record<string, AnyModel>, options: ServingOptions & { repository?: string } = {}) {
@@ -26,10 +25,10 @@ function servingOf(models: Record<string, AnyModel>, options: ServingOptions & {
 }
 
 /** A model that makes each number another. */
-function map(change: (row: number) => number | Promise<number>, options: object = {}) {
+function map(change: (row: number) => number | Promise<number>, options: object = {}): AnyModel {
   return custom({
     load: () => null,
-    run: (_, rows: number[]) => Promise.all(rows.map((row) => change(row))),
+    run: (_, rows: number[]) => Promise.all(rows.map(async (row) => change(row))),
     ...options,
   })
 }
@@ -611,7 +610,9 @@ describe('a pipeline is a model', () => {
     const serving = servingOf({
       addOne: addOne(),
       p: pipeline(['addOne', { model: 'addOne', version: '1' }], { description: 'adds two' }),
-      f: pipeline((input: number, { predict }) => predict('addOne', input), { models: { addOne: addOne() } }),
+      f: pipeline((input, { predict }) => predict('addOne', input as never), {
+        models: { addOne: addOne() },
+      }),
     })
     await serving.ready()
     await serving.predict('p', 1)

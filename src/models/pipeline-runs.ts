@@ -45,10 +45,13 @@ export interface PipelineLimits extends SubmitOptions {
   readonly caller?: PipelineCaller | undefined
 }
 
+/** Why the signal of a run aborts that has its answer: made once, since its stack costs more than the rest of a run. */
+const answered = new ServingError('ABORTED', 'the pipeline has answered')
+
 interface Run {
-  begin(): void
+  readonly begin: () => void
   /** Answers the caller with an error. */
-  giveUp(error: ServingError): void
+  readonly giveUp: (error: ServingError) => void
 }
 
 /**
@@ -108,23 +111,23 @@ export class PipelineRuns {
           const queueMs = performance.now() - submittedAt
           this.#execute(row, caller, { ...limits, signal: ended.signal }).then(
             ({ result, computeMs }) => {
-              end()
+              end(answered)
               resolve({ result: [result], queueMs, computeMs, batchRows: 1 })
             },
             (error: unknown) => run.giveUp(asServingError(error)),
           )
         },
         giveUp: (error) => {
-          end()
+          end(error)
           reject(error)
         },
       }
-      const end = () => {
+      const end = (reason: ServingError) => {
         unwatch()
         this.#awaited.delete(run)
         this.#blocked.delete(run)
         // Also after an answer: what was asked of a stage and is not waited for is nobody's any more.
-        ended.abort()
+        ended.abort(reason)
       }
       const unwatch = this.#limits.watch(limits, run.giveUp)
       this.#awaited.add(run)
