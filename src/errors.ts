@@ -86,6 +86,11 @@ export const errorTable = {
     retryable: true,
     meaning: 'The queue of the version is full; the request was refused at once.',
   },
+  OVERLOADED: {
+    status: 503,
+    retryable: true,
+    meaning: 'The deadline can not be met, or the event loop is behind; the request was refused at once.',
+  },
   WORKER_DIED: {
     status: 503,
     retryable: true,

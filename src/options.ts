@@ -90,9 +90,31 @@ export function oneOf<const V extends readonly string[]>(...values: V): Field<V[
   }
 }
 
-/** A value that only code can give, such as a function; `expected` says of which form. */
-export function provided<T>(expected: string, accepts: (value: unknown) => boolean): Field<T> {
-  return { expected, accepts: (value): value is T => accepts(value) }
+/**
+ * A value of another kind; `expected` says of which form.
+ * @param schema where JSON can give it, rather than code alone
+ */
+export function provided<T>(
+  expected: string,
+  accepts: (value: unknown) => boolean,
+  schema?: JsonSchema,
+): Field<T> {
+  return { expected, schema, accepts: (value): value is T => accepts(value) }
+}
+
+/** An object of values of one kind, by name. */
+export function record<T>(entry: Field<T>): Field<Readonly<Record<string, T>>> {
+  return {
+    expected: `an object of which each value is ${entry.expected}`,
+    get schema() {
+      return { type: 'object', additionalProperties: entry.schema }
+    },
+    accepts: (value): value is Readonly<Record<string, T>> =>
+      isPlainObject(value) && Object.values(value).every((each) => entry.accepts(each)),
+    inside: (value, path, code) => {
+      for (const [name, each] of Object.entries(value)) entry.inside?.(each, `${path}.${name}`, code)
+    },
+  }
 }
 
 export function func<T>(): Field<T> {

@@ -13,7 +13,7 @@ import type { In, Out, Prediction } from './serving.js'
 type Models = Readonly<Record<string, AnyModel>>
 
 export interface PipelineOptions<P, I, M = Models>
-  extends Pick<CommonOptions, 'description' | 'cache' | 'fallback'>, ExposureOptions {
+  extends Pick<CommonOptions, 'description' | 'cache' | 'timeoutMs' | 'fallback'>, ExposureOptions {
   /** Any Standard Schema (zod, valibot, arktype ...): what callers are held to at run time. */
   readonly input?: StandardSchemaV1<I, P>
   /** The key of an input in the `cache`. Default: the input itself, where it is plain data. */
@@ -85,6 +85,7 @@ export const stageFields: Fields<PipelineStage> = {
 export const pipelineFields: Fields<PipelineOptions<never, never>> = {
   description: commonFields.description,
   cache: commonFields.cache,
+  timeoutMs: commonFields.timeoutMs,
   fallback: commonFields.fallback,
   ...exposureFields,
   input: inputField,

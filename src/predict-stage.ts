@@ -115,6 +115,8 @@ export class StageCalls implements PipelineCaller {
     {
       signal: whole,
       deadlineMs = Infinity,
+      wantedByMs,
+      tenant,
       priority,
       urgency,
       whenFull,
@@ -131,8 +133,10 @@ export class StageCalls implements PipelineCaller {
       limits: {
         signal,
         ...(latestMs < Infinity && { deadlineMs: latestMs }),
+        ...(wantedByMs !== undefined && { wantedByMs: Math.min(wantedByMs, latestMs) }),
         priority: urgency?.priority ?? priority,
         whenFull,
+        tenant,
       },
     }
   }

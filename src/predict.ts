@@ -18,9 +18,14 @@ export interface PredictOptions {
   readonly version?: string
   /** Who goes first where requests wait. Default: `'normal'`. */
   readonly priority?: 'high' | 'normal' | 'low'
+  /** On whose behalf: the requests of those who wait for one model share its runs. Default: all are one. */
+  readonly tenant?: string
   /** `false` asks neither the cache nor keeps the answer. Default: as the model's `cache` says. */
   readonly cache?: false
-  /** Rejects with TIMEOUT after this time. Default: no deadline. */
+  /**
+   * Rejects with TIMEOUT after this time, or at once with OVERLOADED where it can't be met. Default: the model's own
+   * `timeoutMs`.
+   */
   readonly timeoutMs?: number
   /** Rejects with ABORTED once aborted; a request that still waits then costs no run. */
   readonly signal?: AbortSignal
@@ -80,6 +85,8 @@ const priorities: Readonly<Record<NonNullable<PredictOptions['priority']>, Prior
 export interface PredictHost {
   readonly models: ModelManager
   readonly metrics: Metrics
+  /** Why any request is refused now. */
+  readonly refusal: ServingError | undefined
   /** A model was asked. */
   began(): void
   /** A model has answered, or failed. */
@@ -97,9 +104,9 @@ export function predict(
   options: PredictOptions = {},
 ): Promise<AnyPrediction> {
   const startedAt = performance.now()
-  const { timeoutMs, signal, whenFull, priority = 'normal', requestId = randomUUID() } = options
+  const { timeoutMs, signal, whenFull, tenant, priority = 'normal', requestId = randomUUID() } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
-  const limits = { signal, deadlineMs, whenFull, priority: priorities[priority] }
+  const limits = { signal, deadlineMs, whenFull, tenant, priority: priorities[priority] }
   return predictCall(host, model, { input, options, limits, startedAt, requestId, within: outermost })
 }
 
@@ -146,12 +153,15 @@ function canFallBack(error: ServingError): boolean {
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
 async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
   const { models, metrics } = host
-  const { options, limits, startedAt } = call
+  const { options, startedAt } = call
+  let { limits } = call
   let version: string | undefined
   host.began()
   try {
-    let input = call.input
     const isStage = call.within.length > 0
+    // What was taken in goes on.
+    if (!isStage && host.refusal !== undefined) throw host.refusal
+    let input = call.input
     let lease = models.tryLease(model, options.version, isStage)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
@@ -160,11 +170,12 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
     }
     try {
       version = lease.version
+      if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
       // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
       const stages = lease.isPipeline ? stagesOf(host, `${model}@${version}`, call) : undefined
-      const running = run(lease, encoded, call, stages)
+      const running = run(lease, encoded, limits, options.cache, stages)
       const { result, queueMs, computeMs, batchRows, cache, degraded } = isPromise(running)
         ? await running
         : running
@@ -193,6 +204,10 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
   }
 }
 
+function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions {
+  return limits.deadlineMs === undefined ? { ...limits, deadlineMs } : limits
+}
+
 function stagesOf(host: PredictHost, pipeline: string, call: Call): StageCalls {
   return new StageCalls(pipeline, call, (model, made) => predictCall(host, model, made))
 }
@@ -209,17 +224,18 @@ type RunAnswer = BatchAnswer<unknown> & {
 function run(
   lease: Lease,
   encoded: Encoded,
-  call: Call,
+  limits: SubmitOptions,
+  caching: PredictOptions['cache'],
   stages: StageCalls | undefined,
 ): Awaitable<RunAnswer> {
   const { batcher, cache, codec } = lease
-  if (cache === undefined || call.options.cache === false) {
-    const limits = stages === undefined ? call.limits : { ...call.limits, caller: stages }
-    return uncached(batcher.submit(codec.own(encoded), limits), stages)
+  if (cache === undefined || caching === false) {
+    const asked = stages === undefined ? limits : { ...limits, caller: stages }
+    return uncached(batcher.submit(codec.own(encoded), asked), stages)
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, lease, encoded, call, stages) : kept(hit, 'hit')
+  return hit === undefined ? cached(cache, key, lease, encoded, limits, stages) : kept(hit, 'hit')
 }
 
 async function uncached(
@@ -235,17 +251,18 @@ async function cached(
   key: string,
   { batcher, codec }: Lease,
   encoded: Encoded,
-  { limits, within }: Call,
+  limits: SubmitOptions,
   stages: StageCalls | undefined,
 ): Promise<RunAnswer> {
-  const { whenFull } = limits
+  const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
   // changed its input.
   const feeds = codec.own(encoded)
   // A pipeline in another must not wait for a run that may, by way of other stages, wait for it.
-  const joins = stages === undefined || within.length === 0
+  const joins = stages?.isPipeline !== true
   const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
-    const answer = await batcher.submit(feeds, { ...flight, whenFull, caller: stages })
+    const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
+    const answer = await batcher.submit(feeds, asked)
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes, degraded: stages?.degraded }
   })
@@ -275,6 +292,7 @@ function inContext(error: ServingError, model: string, version: string | undefin
   const bare = ServingError.is(
     error,
     'QUEUE_FULL',
+    'OVERLOADED',
     'TIMEOUT',
     'INFERENCE_FAILED',
     'INVALID_CODEC',

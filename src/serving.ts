@@ -1,5 +1,6 @@
 import type { Registry } from './metrics/registry.js'
 import { asServingError, ServingError } from './errors.js'
+import { LoopDelay } from './health/loop-delay.js'
 import { readiness, type ReadinessReport } from './health/health.js'
 import { consoleLogger, isLogger, type Logger } from './logger.js'
 import { Metrics } from './metrics/metrics.js'
@@ -32,6 +33,12 @@ export interface ServingOptions {
    * cores, or the cgroup's quota where that is less. A worker of a cluster can't count its siblings: its host says.
    */
   readonly permits?: number
+  /**
+   * How far behind the event loop may be, in milliseconds: a request that comes while it is further is refused with
+   * OVERLOADED, rather than wait with all others. It stays ready: else all replicas would leave together. 0: any.
+   * Default: 1000.
+   */
+  readonly maxEventLoopDelayMs?: number
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
 }
@@ -102,6 +109,8 @@ export interface Serving<
   model<K extends N>(model: K): ModelHandle<In<At<M, K>>, Out<At<M, K>>>
   /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
   ready(): Promise<void>
+  /** Why a request would be refused now, whatever it asks for: what a door looks at before it reads a body. */
+  readonly refusal: ServingError | undefined
   /** Whether it is ready now, and what is missing. */
   readiness(): ReadinessReport
   /**
@@ -136,6 +145,7 @@ export const servingFields: Fields<CreateServingOptions> = {
   models: provided('an object of models by name', isPlainObject),
   repository: text,
   permits: integer(1, 1024),
+  maxEventLoopDelayMs: integer(0),
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
 }
 
@@ -147,6 +157,7 @@ export const predictFields: Fields<PredictOptions> = {
   requestId: text,
   cache: provided('false', (value) => value === false),
   priority: oneOf('high', 'normal', 'low'),
+  tenant: text,
   whenFull: oneOf('reject', 'wait'),
 }
 
@@ -213,6 +224,7 @@ class RunningServing implements AnyServing, PredictHost {
   readonly metrics: Metrics
   readonly defaultModel: string | undefined
   readonly logger: Logger
+  private readonly loopDelay: LoopDelay
   #underWay = 0
   #draining: Promise<void> | undefined
   /** Ends the drain that waits for requests under way. */
@@ -226,8 +238,10 @@ class RunningServing implements AnyServing, PredictHost {
     logger = consoleLogger,
     registry,
     permits,
+    maxEventLoopDelayMs = 1000,
     drainTimeoutMs,
   }: CreateServingOptions) {
+    this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
     this.defaultModel = defaultModel
     this.logger = logger
@@ -251,8 +265,13 @@ class RunningServing implements AnyServing, PredictHost {
     return predict(this, model, input, options)
   }
 
+  get refusal(): ServingError | undefined {
+    return this.loopDelay.refusal
+  }
+
   began(): void {
     this.#underWay++
+    this.loopDelay.used()
   }
 
   ended(): void {

@@ -312,6 +312,16 @@ describe('a pipeline’s stages share', () => {
     expect(metas).toEqual(['miss', 'miss', 'miss', 'off'])
   })
 
+  it('the deadline that is the pipeline’s own', async () => {
+    const stage = held()
+    const serving = servingOf({ held: stage.model, p: pipeline(['held'], { timeoutMs: 20 }) })
+    await serving.ready()
+    await expect(serving.predict('p', 1)).rejects.toMatchObject({ code: 'TIMEOUT' })
+    await turn()
+    expect(stage.signals[0]?.aborted).toBe(true)
+    stage.gate.open()
+  })
+
   it('the willingness to wait where a queue is full', async () => {
     const serving = servingOf({
       slow: map(

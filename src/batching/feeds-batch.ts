@@ -12,6 +12,7 @@ export const batchedFeeds: Batchable<Feeds, Feeds> = {
     return 1
   },
   bytes: bytesOf,
+  rowElements: () => 0,
   signature: signatureOf,
   concat: concatRows,
   slice: copyRows,
@@ -40,9 +41,9 @@ export function executorOf(session: Session, batched: boolean): Executor<Feeds, 
     run: async (feeds) => {
       const rows = batchedFeeds.rows(feeds)
       // A session with threads of its own is given the buffers themselves.
-      const { outputs, computeMs } = await session.run(session.width > 0 ? ownBuffers(feeds) : feeds)
+      const { outputs, computeMs, isRough } = await session.run(session.width > 0 ? ownBuffers(feeds) : feeds)
       if (batched) checkRows(outputs, rows)
-      return { result: outputs, computeMs }
+      return { result: outputs, computeMs, isRough }
     },
   }
 }

@@ -3,7 +3,7 @@ import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
 import { Urgency } from '../batching/urgency.js'
 import type { Priority } from '../batching/waiting.js'
 import { systemClock, type Clock } from '../clock.js'
-import { asServingError, type ServingError } from '../errors.js'
+import { asServingError, ServingError } from '../errors.js'
 
 export interface CacheOptions {
   /** How long an answer is given again. Default: 3,600,000 (an hour). */
@@ -144,7 +144,8 @@ export class PredictionCache<V extends object> {
     } catch (cause) {
       const error = asServingError(cause)
       // Another's refusal is not this request's: it may come with a higher priority, or be willing to wait.
-      if (underWay !== undefined && error.code === 'QUEUE_FULL') return this.get(key, limits, compute)
+      if (underWay !== undefined && ServingError.is(error, 'QUEUE_FULL', 'OVERLOADED'))
+        return this.get(key, limits, compute)
       // Nothing stands in for an answer that the caller gave up waiting for, or asked for with a wrong input.
       const isCallers = error.status < 500 || error.code === 'TIMEOUT'
       if (entry === undefined || isCallers) throw error

@@ -31,6 +31,7 @@ interface Rows {
 const customRows: Batchable<Rows, readonly unknown[]> = {
   rows: ({ rows }) => rows.length,
   bytes: ({ bytes }) => bytes,
+  rowElements: () => 0,
   signature: () => '',
   concat: (inputs) => ({
     rows: inputs.flatMap(({ rows }) => rows),

@@ -38,17 +38,17 @@ export interface RequestCodec {
 }
 
 /** What a version serves with once it is loaded: a session and its codec, or the user's own code. */
-export type LoadedModel = (BatchedModel | PipelineModel) & ModelLife
+export type LoadedModel = BatchedModel | PipelineModel
 
 /** A model that is queued, and where it is declared batched. */
-export interface BatchedModel {
+export interface BatchedModel extends ModelLife {
   readonly executor: Executor<unknown, unknown>
   readonly batchable: Batchable<unknown, unknown>
   readonly pipeline?: undefined
 }
 
 /** A model of other models, which are queued themselves. */
-interface PipelineModel {
+interface PipelineModel extends ModelLife {
   readonly pipeline: PipelineRuns
 }
 

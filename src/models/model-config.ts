@@ -1,10 +1,23 @@
 import { readFile } from 'node:fs/promises'
+import type { RaggedInput, RaggedOptions, RaggedOutput } from '../batching/ragged-feeds.js'
 import type { CacheOptions } from '../cache/prediction-cache.js'
 import { messageOf, ServingError } from '../errors.js'
 import type { Placement } from '../execution/open-session.js'
 import { providersOption, type Provider } from '../execution/providers.js'
 import { sessionOption, type SessionOptions } from '../execution/session-options.js'
-import { checkFields, fields, flag, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
+import {
+  checkFields,
+  fields,
+  flag,
+  integer,
+  oneOf,
+  provided,
+  record,
+  text,
+  texts,
+  trueOr,
+  type Fields,
+} from '../options.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -20,10 +33,20 @@ export interface ClassificationTask {
 export type Task = ClassificationTask
 
 export interface BatchingOptions {
-  /** The most rows of one run; requests above it are split. Default: 32. */
+  /**
+   * The most rows of one run; requests above it are split. Default: as many as pay, by what runs of the model cost, up
+   * to 128; a request of more is split.
+   */
   readonly maxBatchSize?: number
   /** How long an idle session waits for more rows. Default: 0, what arrives during a run is the next batch. */
   readonly maxDelayMs?: number
+  /** The most elements of one run: its rows times those of the longest, of all inputs together. Default: no bound. */
+  readonly maxBatchElements?: number
+  /**
+   * Inputs whose rows may be of different lengths, which are filled up to share a run: the user's word that the model
+   * gives the same for a row that was. Default: only rows of equal shapes share one.
+   */
+  readonly ragged?: RaggedOptions
 }
 
 /** What every kind of model is served with. */
@@ -49,6 +72,8 @@ export interface CommonOptions {
    * the defaults. Default: off, since digesting an input costs about 0.1 ms for each 200 kB.
    */
   readonly cache?: true | CacheOptions
+  /** The deadline of a request that names none, in milliseconds from its call. Default: none. */
+  readonly timeoutMs?: number
   /** Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Default: 1024. */
   readonly maxQueueRows?: number
   /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
@@ -92,11 +117,12 @@ export interface CustomModelOptions extends CommonOptions {
   readonly concurrency?: number
 }
 
-const defaultBatchSize = 32
+/** The most rows of one run where its size is learnt. */
+const mostLearntRows = 128
 
-/** The most rows of one run, where batching is declared. */
-export function maxBatchSizeOf(batching: true | BatchingOptions): number {
-  return (batching === true ? undefined : batching.maxBatchSize) ?? defaultBatchSize
+/** The most rows of one run, where batching is on. */
+export function maxBatchSizeOf(batching: boolean | BatchingOptions | undefined): number {
+  return (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? mostLearntRows
 }
 
 export const taskFields: Fields<ClassificationTask> = {
@@ -113,9 +139,31 @@ export const cacheFields: Fields<CacheOptions> = {
   staleOnErrorMs: integer(0),
 }
 
+export const raggedInputFields: Fields<RaggedInput> = {
+  axis: integer(1, 64),
+  padValue: provided('a number or a text', (value) => ['number', 'string'].includes(typeof value), {
+    type: ['number', 'string'],
+  }),
+}
+
+export const raggedOutputFields: Fields<RaggedOutput> = { axis: integer(1, 64), like: text }
+
+export const raggedFields: Fields<RaggedOptions> = {
+  inputs: record(fields(raggedInputFields)),
+  outputs: record(fields(raggedOutputFields)),
+  lengthBuckets: provided(
+    'a list of lengths, at least one',
+    (value) =>
+      Array.isArray(value) && value.length > 0 && value.every((length) => integer(1).accepts(length)),
+    { type: 'array', items: integer(1).schema, minItems: 1 },
+  ),
+}
+
 export const batchingFields: Fields<BatchingOptions> = {
   maxBatchSize: integer(1, 65_536),
   maxDelayMs: integer(0, 60_000),
+  maxBatchElements: integer(1),
+  ragged: fields(raggedFields, ['inputs']),
 }
 
 export const commonFields: Fields<CommonOptions> = {
@@ -125,6 +173,7 @@ export const commonFields: Fields<CommonOptions> = {
   keepPrevious: integer(0, 16),
   batching: trueOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),
+  timeoutMs: integer(1, 2 ** 31 - 1),
   maxQueueRows: integer(1),
   maxQueueBytes: integer(1),
   fallback: text,

@@ -1,12 +1,13 @@
 import { batchedFeeds, executorOf, uniformFeeds, wholeFeeds } from '../batching/feeds-batch.js'
 import { asServingError, ServingError } from '../errors.js'
+import { raggedFeeds, type RaggedOptions } from '../batching/ragged-feeds.js'
 import { openSession } from '../execution/open-session.js'
 import type { ModelSignature } from '../execution/session.js'
 import { describe } from '../tensor/tensor.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
-import { maxBatchSizeOf, readVersionConfig, type ModelOptions } from './model-config.js'
+import { readVersionConfig, type BatchingOptions, type ModelOptions } from './model-config.js'
 import type { VersionSource } from './repository.js'
 
 /** What a `codec` or `load` function is told of the version it is for. */
@@ -20,6 +21,9 @@ export interface VersionInfo {
 export interface OnnxVersionOptions extends ModelOptions, ExposureOptions, CodecOptions {
   readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
 }
+
+/** Rows of the larger batches that are to be expected where their size is learnt. */
+const expectedRows = 32
 
 /**
  * Loads one version of an ONNX model.
@@ -44,7 +48,7 @@ export async function openOnnxModel(
     session: sessionOptions,
     providers,
     // Without batching a request is a run, and mostly one row.
-    maxRows: batching === undefined ? 1 : maxBatchSizeOf(batching),
+    maxRows: batching === undefined ? 1 : rowsToExpect(batching),
     onInstanceDied: (reason) => observer.instanceDied(reason),
   })
   for (const warning of session.warnings) observer.warn(warning)
@@ -61,7 +65,9 @@ export async function openOnnxModel(
     return {
       codec,
       executor: executorOf(session, isBatching),
-      batchable: codec.batched ? rowsOf(session.signature) : wholeFeeds,
+      batchable: codec.batched
+        ? rowsOf(session.signature, raggedOf(label, session.signature, batching))
+        : wholeFeeds,
       session,
       died: session.died,
       close: () => session.close(),
@@ -72,7 +78,47 @@ export async function openOnnxModel(
   }
 }
 
-function rowsOf({ inputs }: ModelSignature): typeof batchedFeeds {
+function rowsToExpect(batching: true | BatchingOptions): number {
+  return (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? expectedRows
+}
+
+/** @throws ServingError INVALID_CODEC where the ragged inputs or outputs are not the model's */
+function raggedOf(
+  label: string,
+  { inputs, outputs }: ModelSignature,
+  batching: ModelOptions['batching'],
+): RaggedOptions | undefined {
+  const ragged = typeof batching === 'object' ? batching.ragged : undefined
+  if (ragged === undefined) return undefined
+  const check = (
+    kind: string,
+    known: ModelSignature['inputs'],
+    axes: Readonly<Record<string, { readonly axis?: number }>>,
+  ) => {
+    for (const [name, { axis = 1 }] of Object.entries(axes)) {
+      const info = known.find((each) => each.name === name)
+      if (info !== undefined && typeof info.shape[axis] === 'string') continue
+      const got = info === undefined ? 'there is none of that name' : `it is ${describe(info)}`
+      throw new ServingError(
+        'INVALID_CODEC',
+        `${label}: batching.ragged: axis ${axis} of ${kind} "${name}" must be of variable length; ${got}.`,
+      )
+    }
+  }
+  check('input', inputs, ragged.inputs)
+  check('output', outputs, ragged.outputs ?? {})
+  for (const [name, { like }] of Object.entries(ragged.outputs ?? {})) {
+    if (like === undefined || Object.hasOwn(ragged.inputs, like)) continue
+    throw new ServingError(
+      'INVALID_CODEC',
+      `${label}: batching.ragged: output "${name}" is like "${like}", which is not a ragged input.`,
+    )
+  }
+  return ragged
+}
+
+function rowsOf({ inputs }: ModelSignature, ragged: RaggedOptions | undefined): typeof batchedFeeds {
+  if (ragged !== undefined) return raggedFeeds(ragged)
   const isUniform = inputs.every(({ shape }) =>
     shape.slice(1).every((dimension) => typeof dimension === 'number'),
   )

@@ -1,6 +1,8 @@
 import type { BatchAnswer } from '../batching/batch-run.js'
+import { BatchPlan } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
+import type { Clock } from '../clock.js'
 import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
 import { CutOff } from './cut-off.js'
@@ -43,6 +45,8 @@ export interface Lease {
   /** Whether it asks other models, in the name of whoever asks it. */
   readonly isPipeline: boolean
   readonly cache: PredictionCache<KeptAnswer> | undefined
+  /** The deadline of a request that names none. */
+  readonly timeoutMs: number | undefined
   /** Idempotent. */
   release(): void
 }
@@ -53,8 +57,11 @@ export interface VersionHost {
   open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
   readonly batching?: true | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
+  readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** Default: the system's. */
+  readonly clock?: Clock | undefined
   /** Ends every wait of an unload. Default: none is ended. */
   readonly cutOff?: CutOff | undefined
   /** Told what the operator should know. */
@@ -179,15 +186,25 @@ export class ModelVersion {
   }
 
   #batcher({ executor, batchable }: BatchedModel): Batcher<unknown, unknown> {
-    const { batching, maxQueueRows, maxQueueBytes } = this.host
+    const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
+    const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
-      ...(typeof batching === 'object' && batching),
-      ...(batching !== undefined && { maxBatchSize: maxBatchSizeOf(batching) }),
+      plan: this.#plan(),
+      ...(clock !== undefined && { clock }),
+      ...(maxDelayMs !== undefined && { maxDelayMs }),
+      ...(maxBatchElements !== undefined && { maxBatchElements }),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
       onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),
       turnstile: sharedDispatcher().turnstile(() => executor.width),
     })
+  }
+
+  #plan(): BatchPlan {
+    const { batching } = this.host
+    if (batching === undefined) return new BatchPlan()
+    const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
+    return new BatchPlan({ maxBatchSize: maxBatchSizeOf(batching), learns: !isGiven })
   }
 
   #cache(): PredictionCache<KeptAnswer> | undefined {
@@ -220,6 +237,7 @@ export class ModelVersion {
       batcher,
       isPipeline: model.pipeline !== undefined,
       cache,
+      timeoutMs: this.host.timeoutMs,
       release: () => {
         if (!held) return
         held = false

@@ -10,6 +10,9 @@ import {
   cacheFields,
   commonFields,
   modelFields,
+  raggedFields,
+  raggedInputFields,
+  raggedOutputFields,
   taskFields,
 } from '../../src/models/model-config.js'
 import type { Field } from '../../src/options.js'
@@ -74,6 +77,18 @@ export const sections: Readonly<Record<string, Section>> = {
   batching: {
     fields: without(batchingFields),
     documentedBy: ['src/models/model-config.ts#BatchingOptions'],
+  },
+  ragged: {
+    fields: without(raggedFields),
+    documentedBy: ['src/batching/ragged-feeds.ts#RaggedOptions'],
+  },
+  'ragged inputs': {
+    fields: without(raggedInputFields),
+    documentedBy: ['src/batching/ragged-feeds.ts#RaggedInput'],
+  },
+  'ragged outputs': {
+    fields: without(raggedOutputFields),
+    documentedBy: ['src/batching/ragged-feeds.ts#RaggedOutput'],
   },
   cache: { fields: without(cacheFields), documentedBy: ['src/cache/prediction-cache.ts#CacheOptions'] },
   task: { fields: without(taskFields), documentedBy: ['src/models/model-config.ts#ClassificationTask'] },
