@@ -119,9 +119,9 @@ describe('models in a row', () => {
     const folder = temporaryFolder()
     writeInto(folder, 'identity/1/model.onnx', identityModel())
     const serving = servingOf({
-      identity: onnx({ source: `${folder}/identity`, placement: 'thread', batching: true }),
+      identity: onnx({ source: `${folder}/identity`, placement: 'thread', batching: { maxBatchSize: 16 } }),
       sum: custom({
-        batching: true,
+        batching: { maxBatchSize: 16 },
         concurrency: 1,
         load: () => null,
         run: async (_, rows: number[][]) => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import type { Batchable, Executor } from '../../src/batching/executor.js'
+import type { Batchable } from '../../src/batching/executor.js'
 import type { Priority } from '../../src/batching/waiting.js'
 import { ServingError } from '../../src/errors.js'
 import { CutOff } from '../../src/models/cut-off.js'
