@@ -11,6 +11,7 @@ import type { Encoded } from './models/loaded-model.js'
 import type { ModelManager } from './models/manager.js'
 import { plainCopy } from './models/plain-copy.js'
 import type { KeptAnswer, Lease } from './models/version.js'
+import { StageCalls, type StageMeta } from './predict-stage.js'
 
 export interface PredictOptions {
   /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
@@ -41,7 +42,10 @@ export interface PredictionMeta {
   readonly model: string
   readonly version: string
   readonly cache: CacheStatus
-  /** Where the answer is not the one asked for: an old one, or that of the model's `fallback`. */
+  /**
+   * Where the answer is not the one asked for: an old one, or that of the model's `fallback`; of a pipeline also where
+   * a stage's was not.
+   */
   readonly degraded?: 'stale' | 'fallback'
   /** Rows of the run that answered; 0 where the cache did. */
   readonly batchRows: number
@@ -51,13 +55,21 @@ export interface PredictionMeta {
   readonly computeMs: number
   /** Time from call to answer. */
   readonly latencyMs: number
+  /**
+   * Of a pipeline: how each of its stages answered, in the order in which they were asked, without those that failed.
+   * Empty where the cache, or an equal request under way, answered.
+   */
+  readonly stages?: readonly StageMeta[]
 }
 
 export type AnyPrediction = Outcome & { readonly meta: PredictionMeta }
 
 /** A call on its way: what stays the same when a fallback takes it over. */
-interface Call {
+export interface Call {
   readonly input: unknown
+  readonly requestId: string
+  /** The pipelines that it is made by, as `model@version`, the outermost first. */
+  readonly within: readonly string[]
   readonly options: PredictOptions
   readonly limits: SubmitOptions
   readonly startedAt: number
@@ -92,13 +104,18 @@ export function predict(
   options: PredictOptions = {},
 ): Promise<AnyPrediction> {
   const startedAt = performance.now()
-  const { timeoutMs, signal, whenFull, tenant, priority = 'normal' } = options
+  const { timeoutMs, signal, whenFull, tenant, priority = 'normal', requestId = randomUUID() } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
   const limits = { signal, deadlineMs, whenFull, tenant, priority: priorities[priority] }
-  const call = { input, options, limits, startedAt }
+  return predictCall(host, model, { input, options, limits, startedAt, requestId, within: outermost })
+}
+
+const outermost: readonly string[] = []
+
+function predictCall(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
   if (!host.models.mayFallBack(model)) return answerOf(host, model, call)
   // A fallback reads the input later, when the caller may have changed it.
-  const own = { ...call, input: plainCopy(input).copy }
+  const own = { ...call, input: plainCopy(call.input).copy }
   return orFallback(host, answerOf(host, model, own), [model], own)
 }
 
@@ -141,13 +158,15 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
   let version: string | undefined
   host.began()
   try {
-    if (host.refusal !== undefined) throw host.refusal
+    const isStage = call.within.length > 0
+    // What was taken in goes on.
+    if (!isStage && host.refusal !== undefined) throw host.refusal
     let input = call.input
-    let lease = models.tryLease(model, options.version)
+    let lease = models.tryLease(model, options.version, isStage)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
       input = plainCopy(input).copy
-      lease = await models.lease(model, options.version, limits)
+      lease = await models.lease(model, options.version, limits, isStage)
     }
     try {
       version = lease.version
@@ -155,19 +174,22 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
       // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const running = run(lease, encoded, limits, options.cache)
-      const { result, queueMs, computeMs, batchRows, cache } = isPromise(running) ? await running : running
+      const stages = lease.isPipeline ? stagesOf(host, `${model}@${version}`, call) : undefined
+      const running = run(lease, encoded, limits, options.cache, stages)
+      const { result, queueMs, computeMs, batchRows, cache, degraded } = isPromise(running)
+        ? await running
+        : running
       const decoding = lease.codec.decode(result, encoded, cache !== 'off')
       const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
 
-      const requestId = options.requestId ?? randomUUID()
       const latencyMs = performance.now() - startedAt
       if (batchRows > 0) metrics.queued(model, version, queueMs)
       metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
+      const { requestId } = call
       const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
-      return Object.assign(outcome, {
-        meta: cache === 'stale' ? { ...meta, degraded: 'stale' as const } : meta,
-      })
+      if (degraded === undefined && stages === undefined) return Object.assign(outcome, { meta })
+      const more = { ...(degraded && { degraded }), ...(stages && { stages: stages.answered }) }
+      return Object.assign(outcome, { meta: { ...meta, ...more } })
     } finally {
       lease.release()
     }
@@ -186,25 +208,42 @@ function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions 
   return limits.deadlineMs === undefined ? { ...limits, deadlineMs } : limits
 }
 
-type RunAnswer = BatchAnswer<unknown> & { readonly cache: CacheStatus }
+function stagesOf(host: PredictHost, pipeline: string, call: Call): StageCalls {
+  return new StageCalls(pipeline, call, (model, made) => predictCall(host, model, made))
+}
 
-/** The result of an input: kept by the version's cache, under way for an equal request, or computed. */
+type RunAnswer = BatchAnswer<unknown> & {
+  readonly cache: CacheStatus
+  readonly degraded?: PredictionMeta['degraded']
+}
+
+/**
+ * The result of an input: kept by the version's cache, under way for an equal request, or computed.
+ * @param stages of a pipeline
+ */
 function run(
   lease: Lease,
   encoded: Encoded,
   limits: SubmitOptions,
   caching: PredictOptions['cache'],
+  stages: StageCalls | undefined,
 ): Awaitable<RunAnswer> {
   const { batcher, cache, codec } = lease
-  if (cache === undefined || caching === false) return uncached(batcher.submit(codec.own(encoded), limits))
+  if (cache === undefined || caching === false) {
+    const asked = stages === undefined ? limits : { ...limits, caller: stages }
+    return uncached(batcher.submit(codec.own(encoded), asked), stages)
+  }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, lease, encoded, limits) : kept(hit, 'hit')
+  return hit === undefined ? cached(cache, key, lease, encoded, limits, stages) : kept(hit, 'hit')
 }
 
-async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswer> {
+async function uncached(
+  answer: Promise<BatchAnswer<unknown>>,
+  stages: StageCalls | undefined,
+): Promise<RunAnswer> {
   const { result, queueMs, computeMs, batchRows } = await answer
-  return { result, queueMs, computeMs, batchRows, cache: 'off' }
+  return { result, queueMs, computeMs, batchRows, cache: 'off', degraded: stages?.degraded }
 }
 
 async function cached(
@@ -213,24 +252,35 @@ async function cached(
   { batcher, codec }: Lease,
   encoded: Encoded,
   limits: SubmitOptions,
+  stages: StageCalls | undefined,
 ): Promise<RunAnswer> {
   const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
   // changed its input.
   const feeds = codec.own(encoded)
-  const { value, status } = await cache.get(key, limits, async (flight) => {
-    const answer = await batcher.submit(feeds, { ...flight, whenFull, tenant, wantedByMs: deadlineMs })
+  // A pipeline in another must not wait for a run that may, by way of other stages, wait for it.
+  const joins = stages?.isPipeline !== true
+  const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
+    const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
+    const answer = await batcher.submit(feeds, asked)
     const { value: result, bytes } = codec.keep(answer.result)
-    return { ...answer, result, bytes }
+    return { ...answer, result, bytes, degraded: stages?.degraded }
   })
   if (status !== 'miss' && status !== 'coalesced') return kept(value, status)
-  const { result, queueMs, computeMs, batchRows } = value
-  return { result, queueMs, computeMs, batchRows, cache: status }
+  const { result, queueMs, computeMs, batchRows, degraded } = value
+  return { result, queueMs, computeMs, batchRows, cache: status, degraded }
 }
 
 /** An answer that cost this request neither a wait nor a run. */
-function kept({ result }: KeptAnswer, cache: CacheStatus): RunAnswer {
-  return { result, queueMs: 0, computeMs: 0, batchRows: 0, cache }
+function kept({ result, degraded }: KeptAnswer, cache: CacheStatus): RunAnswer {
+  return {
+    result,
+    queueMs: 0,
+    computeMs: 0,
+    batchRows: 0,
+    cache,
+    degraded: cache === 'stale' ? cache : degraded,
+  }
 }
 
 function isPromise<T>(value: Awaitable<T>): value is Promise<T> {

@@ -8,6 +8,7 @@ import type { Scored } from './models/classification.js'
 import { definitionOf, type AnyModel, type Json, type Model } from './models/definition.js'
 import { setPermits } from './execution/permits.js'
 import { ModelManager } from './models/manager.js'
+import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
 import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
@@ -43,7 +44,7 @@ export interface ServingOptions {
 }
 
 export interface CreateServingOptions extends ServingOptions {
-  /** Models by name, made by {@link onnx} or {@link custom}. */
+  /** Models by name, made by {@link onnx}, {@link custom} or {@link pipeline}. */
   readonly models?: Readonly<Record<string, AnyModel>>
   /** A folder of `<model>/<version>/model.onnx`, all of which are served. */
   readonly repository?: string
@@ -251,7 +252,7 @@ class RunningServing implements AnyServing, PredictHost {
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
-    this.models.start(repository, definitionsOf(models))
+    this.models.start(repository, definitionsOf(models, repository === undefined))
   }
 
   predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction> {
@@ -324,7 +325,11 @@ class RunningServing implements AnyServing, PredictHost {
   }
 }
 
-function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, ModelDefinition> {
+/** @param isComplete whether there are no models but these */
+function definitionsOf(
+  models: Readonly<Record<string, AnyModel>>,
+  isComplete: boolean,
+): Map<string, ModelDefinition> {
   const definitions = new Map<string, ModelDefinition>()
   for (const [name, model] of Object.entries(models)) {
     if (!namePattern.test(name)) {
@@ -337,7 +342,7 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
     if (definition === undefined) {
       throw new ServingError(
         'INVALID_OPTIONS',
-        `createServing(): models.${name} must be made by onnx() or custom(); got ${show(model)}.`,
+        `createServing(): models.${name} must be made by onnx(), custom() or pipeline(); got ${show(model)}.`,
       )
     }
     if (definition.options.fallback === name) {
@@ -345,5 +350,6 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
     }
     definitions.set(name, definition)
   }
+  checkStages(definitions, isComplete)
   return definitions
 }

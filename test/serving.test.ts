@@ -528,7 +528,7 @@ describe('metrics', () => {
 describe('createServing', () => {
   it.each<[object, RegExp]>([
     [{ modls: {} }, /createServing\(\): unknown option "modls"\. Did you mean "models"\?/],
-    [{ models: { a: './x' } }, /models\.a must be made by onnx\(\) or custom\(\); got "\.\/x"/],
+    [{ models: { a: './x' } }, /models\.a must be made by onnx\(\), custom\(\) or pipeline\(\); got "\.\/x"/],
     [{ models: { '../x': onnx({ source: 'x' }) } }, /"\.\.\/x" can't name a model/],
     [{ logger: {} }, /logger must be a logger with debug, info, warn and error/],
     [{ registry: {} }, /registry must be prom-client's Registry/],

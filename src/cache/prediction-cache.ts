@@ -47,6 +47,8 @@ export interface PredictionCacheOptions<V> extends CacheOptions {
 export interface CacheLimits extends WaitLimits {
   /** Default: 1. */
   readonly priority?: Priority | undefined
+  /** Whether to wait for an equal computation that another began, and let others wait for this one. Default: true. */
+  readonly joins?: boolean | undefined
 }
 
 /** What a computation that several may wait for is bound by. */
@@ -87,6 +89,8 @@ export class PredictionCache<V extends object> {
   #misses = 0
   #coalesced = 0
   #stale = 0
+  /** Computations that nobody could join. */
+  #unjoined = 0
 
   constructor(options: PredictionCacheOptions<V>) {
     const { ttlMs = 3_600_000, maxEntries = 1000, maxBytes = 64 * 1024 * 1024, staleOnErrorMs = 0 } = options
@@ -126,9 +130,11 @@ export class PredictionCache<V extends object> {
     const hit = this.hit(key)
     if (hit !== undefined) return { value: hit, status: 'hit' }
     const entry = this.#entries.get(key)
-    const underWay = this.#flights.get(key)
-    const priority = limits.priority ?? 1
-    const flight = underWay ?? this.#start(key, priority, compute)
+    const { priority = 1, joins = true } = limits
+    // A name that no other has: nobody finds it, and it finds nobody.
+    const flightKey = joins ? key : `${key} ${++this.#unjoined}`
+    const underWay = this.#flights.get(flightKey)
+    const flight = underWay ?? this.#start(key, flightKey, priority, compute)
     const status = underWay === undefined ? 'miss' : 'coalesced'
     if (underWay === undefined) this.#misses++
     else this.#coalesced++
@@ -148,7 +154,12 @@ export class PredictionCache<V extends object> {
     }
   }
 
-  #start(key: string, priority: Priority, compute: (limits: FlightLimits) => Promise<V>): Flight<V> {
+  #start(
+    key: string,
+    flightKey: string,
+    priority: Priority,
+    compute: (limits: FlightLimits) => Promise<V>,
+  ): Flight<V> {
     const controller = new AbortController()
     const urgency = new Urgency(priority)
     const promise = compute({ signal: controller.signal, urgency })
@@ -157,9 +168,9 @@ export class PredictionCache<V extends object> {
         return value
       })
       .finally(() => this.#end(flight))
-    const flight: Flight<V> = { key, promise, controller, urgency, waiters: 0 }
+    const flight: Flight<V> = { key: flightKey, promise, controller, urgency, waiters: 0 }
     promise.catch(() => {}) // told to each who waits
-    this.#flights.set(key, flight)
+    this.#flights.set(flightKey, flight)
     return flight
   }
 

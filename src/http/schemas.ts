@@ -76,8 +76,9 @@ const snapshot = object(
     versions: list(version),
     inputs: list(tensor),
     outputs: list(tensor),
+    stages: list(object({ model: string, version: string }, ['version'])),
   },
-  ['description', 'current', 'reason', 'inputs', 'outputs'],
+  ['description', 'current', 'reason', 'inputs', 'outputs', 'stages'],
 )
 
 const modelName = { type: 'string', description: 'A name of GET /models' }

@@ -81,12 +81,13 @@ function executor(session: CustomSession) {
   }
 }
 
-class CustomCodec implements RequestCodec {
+/** How rows of plain data become those of the user's code. */
+export class CustomCodec implements RequestCodec {
   readonly takesExactIntegers = false
 
   constructor(
     private readonly label: string,
-    private readonly options: CustomVersionOptions,
+    private readonly options: Pick<CustomVersionOptions, 'input' | 'cacheKey'>,
   ) {}
 
   encode(value: unknown): Awaitable<Encoded & { readonly feeds: Rows }> {

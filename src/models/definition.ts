@@ -12,7 +12,7 @@ declare const io: unique symbol
 
 /** A model's definition, whatever it takes and gives. */
 export interface AnyModel {
-  readonly kind: 'onnx' | 'custom'
+  readonly kind: 'onnx' | 'custom' | 'pipeline'
 }
 
 /** A model's definition, with the types of a caller's input and of the outcome. */
@@ -60,7 +60,7 @@ interface Definition extends AnyModel {
   readonly options: { readonly source?: string }
 }
 
-const input = provided<StandardSchemaV1<never, never>>(
+export const inputField = provided<StandardSchemaV1<never, never>>(
   'a Standard Schema, such as one of zod',
   isStandardSchema,
 )
@@ -69,7 +69,7 @@ export const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> 
   ...modelFields,
   ...exposureFields,
   source: text,
-  input,
+  input: inputField,
   outputs: provided(
     'an object of output names and dtypes',
     (value) => typeof value === 'object' && value !== null && Object.values(value).every(isDType),
@@ -112,7 +112,7 @@ export const customFields: Fields<CustomOptions<never, never, unknown, never>> =
   ...customModelFields,
   ...exposureFields,
   source: text,
-  input,
+  input: inputField,
   load: func(),
   run: func(),
   dispose: func(),
@@ -137,12 +137,12 @@ export function custom<R, P, O, I = P>(options: CustomOptions<R, P, O, I>): Mode
   return { kind: 'custom', options } as unknown as Model<I, O>
 }
 
-/** What a definition asks to be served; undefined for what neither {@link onnx} nor {@link custom} made. */
+/** What a definition asks to be served; undefined for what is none. */
 export function definitionOf(value: unknown): ModelDefinition | undefined {
   if (typeof value !== 'object' || value === null || !('kind' in value) || !('options' in value))
     return undefined
   const { kind, options } = value as { readonly kind: unknown } & Pick<Definition, 'options'>
-  if (kind !== 'onnx' && kind !== 'custom') return undefined
+  if (kind !== 'onnx' && kind !== 'custom' && kind !== 'pipeline') return undefined
   const { source, ...rest } = options
   return { kind, source, options: rest } as ModelDefinition
 }

@@ -3,6 +3,7 @@ import type { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
+import type { PipelineRuns } from './pipeline-runs.js'
 
 /** An input on its way through the model, in the form that the model runs. */
 export interface Encoded {
@@ -37,10 +38,22 @@ export interface RequestCodec {
 }
 
 /** What a version serves with once it is loaded: a session and its codec, or the user's own code. */
-export interface LoadedModel {
-  readonly codec: RequestCodec
+export type LoadedModel = BatchedModel | PipelineModel
+
+/** A model that is queued, and where it is declared batched. */
+export interface BatchedModel extends ModelLife {
   readonly executor: Executor<unknown, unknown>
   readonly batchable: Batchable<unknown, unknown>
+  readonly pipeline?: undefined
+}
+
+/** A model of other models, which are queued themselves. */
+interface PipelineModel extends ModelLife {
+  readonly pipeline: PipelineRuns
+}
+
+interface ModelLife {
+  readonly codec: RequestCodec
   /** What runs the artifact; undefined for a model of code alone. */
   readonly session?: Pick<Session, 'signature' | 'placement' | 'providers'>
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */

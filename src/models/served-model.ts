@@ -8,8 +8,10 @@ import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import { readModelConfig } from './model-config.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { checkName, closed, quote } from './names.js'
+import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
 import { forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
 import { Retry } from './retry.js'
+import type { Stages } from './stages.js'
 import { compareVersions } from './version-order.js'
 import { ModelVersion, type Lease } from './version.js'
 
@@ -17,6 +19,7 @@ import { ModelVersion, type Lease } from './version.js'
 export type ModelDefinition =
   | { readonly kind: 'onnx'; readonly source: string; readonly options: OnnxVersionOptions }
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
+  | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }
 
 export interface LoadOptions {
   /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one. */
@@ -37,6 +40,7 @@ export interface ModelHost {
   readonly logger: Logger
   readonly clock: Clock
   readonly cutOff: CutOff
+  readonly stages: Stages
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
 }
@@ -133,11 +137,11 @@ export class ServedModel {
     this.#isConfigured = true
   }
 
-  /** A custom model without a source is one version, which the user's code makes of nothing. */
+  /** A model of code alone, without a source, is one version. */
   async #list(): Promise<VersionSource[]> {
-    const { source } = this
-    if (source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
-    return listVersions(source, this.definition.kind)
+    const { definition } = this
+    if (definition.source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
+    return listVersions(definition.source, definition.kind)
   }
 
   async #loadFirst(): Promise<void> {
@@ -193,7 +197,7 @@ export class ServedModel {
     await this.#configure()
     if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
-      const given = source === undefined ? undefined : await versionAt(source, name, this.definition.kind)
+      const given = source === undefined ? undefined : await this.#versionAt(source, name)
       // A folder that is the model's own source as well has one model.json, which is the model's.
       const isModelsOwn = given !== undefined && source === this.source
       if (given === undefined) this.#register(await this.#list())
@@ -203,6 +207,15 @@ export class ServedModel {
     const loaded = await version.load((reason) => this.#died(version, reason))
     if (loaded) this.host.onLoaded(this.name, version.name, version.loadTimeMs ?? 0)
     if (activate === true || this.current === undefined) this.#activate(version)
+  }
+
+  async #versionAt(source: string, name: string): Promise<VersionSource> {
+    const { kind } = this.definition
+    if (kind !== 'pipeline') return versionAt(source, name, kind)
+    throw new ServingError(
+      'CONFLICT',
+      `"${this.name}" is a pipeline: it is one version, of code, and has no source.`,
+    )
   }
 
   /** Registers a version in the place of one that is not loaded. @throws ServingError CONFLICT */
@@ -237,14 +250,22 @@ export class ServedModel {
 
   #open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
     const { definition } = this
-    return definition.kind === 'onnx'
-      ? openOnnxModel(label, source, definition.options, observer)
-      : openCustomModel(label, source, definition.options)
+    switch (definition.kind) {
+      case 'onnx':
+        return openOnnxModel(label, source, definition.options, observer)
+      case 'custom':
+        return openCustomModel(label, source, definition.options)
+      case 'pipeline':
+        return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
+          this.host.onRun(this.name, source.version, 1, computeMs),
+        )
+    }
   }
 
   #activate(version: ModelVersion): void {
     this.failure = undefined
     this.hasServed = true
+    this.host.stages.switches++
     this.#retry.succeeded()
     this.#served.add(version.name)
     if (version !== this.current) this.#history.push(version.name)

@@ -1,6 +1,7 @@
 import type { ProviderName } from '../execution/providers.js'
 import type { Place } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
+import type { StageInfo } from './pipeline-model.js'
 import type { ServedModel } from './served-model.js'
 import type { VersionState } from './version.js'
 
@@ -29,10 +30,13 @@ export interface ModelSnapshot {
   /** Of the current version, once it is loaded. */
   readonly inputs?: readonly TensorInfo[]
   readonly outputs?: readonly TensorInfo[]
+  /** The models that a pipeline asks, as far as it says so. */
+  readonly stages?: readonly StageInfo[]
 }
 
 export function snapshot(model: ServedModel): ModelSnapshot {
-  const { current, failure } = model
+  const { current, failure, definition } = model
+  const stages = definition.kind === 'pipeline' ? definition.options.stages : []
   return {
     name: model.name,
     ...(model.options.description !== undefined && { description: model.options.description }),
@@ -52,5 +56,6 @@ export function snapshot(model: ServedModel): ModelSnapshot {
       inputs: current.session.signature.inputs,
       outputs: current.session.signature.outputs,
     }),
+    ...(stages.length > 0 && { stages }),
   }
 }

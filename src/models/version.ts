@@ -1,3 +1,4 @@
+import type { BatchAnswer } from '../batching/batch-run.js'
 import { BatchPlan } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
@@ -5,9 +6,10 @@ import type { Clock } from '../clock.js'
 import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
 import { CutOff } from './cut-off.js'
-import type { LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import type { BatchedModel, LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
+import type { PipelineLimits } from './pipeline-runs.js'
 import { forClients, type VersionSource } from './repository.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
@@ -19,20 +21,29 @@ export interface KeptAnswer {
   readonly queueMs: number
   readonly computeMs: number
   readonly batchRows: number
+  /** Of a pipeline, where a stage's answer was not the one asked for. */
+  readonly degraded?: 'stale' | 'fallback' | undefined
 }
 
 /** What serves while a version is loaded. */
 interface Loaded {
   readonly model: LoadedModel
-  readonly batcher: Batcher<unknown, unknown>
+  readonly batcher: Queue
   readonly cache: PredictionCache<KeptAnswer> | undefined
+}
+
+/** What answers encoded inputs: the batcher before a session or the user's code, or the runs of a pipeline. */
+type Queue = Pick<Batcher<unknown, unknown>, 'waitingRows' | 'close' | 'cutOff'> & {
+  submit(input: unknown, options?: PipelineLimits): Promise<BatchAnswer<unknown>>
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
 export interface Lease {
   readonly version: string
   readonly codec: RequestCodec
-  readonly batcher: Batcher<unknown, unknown>
+  readonly batcher: Queue
+  /** Whether it asks other models, in the name of whoever asks it. */
+  readonly isPipeline: boolean
   readonly cache: PredictionCache<KeptAnswer> | undefined
   /** The deadline of a request that names none. */
   readonly timeoutMs: number | undefined
@@ -151,7 +162,7 @@ export class ModelVersion {
         await model.close()
         throw closed()
       }
-      const loaded = { model, batcher: this.#batcher(model), cache: this.#cache() }
+      const loaded = { model, batcher: model.pipeline ?? this.#batcher(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
@@ -174,7 +185,7 @@ export class ModelVersion {
     },
   }
 
-  #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
+  #batcher({ executor, batchable }: BatchedModel): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
     const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
@@ -224,6 +235,7 @@ export class ModelVersion {
       version: this.name,
       codec: model.codec,
       batcher,
+      isPipeline: model.pipeline !== undefined,
       cache,
       timeoutMs: this.host.timeoutMs,
       release: () => {

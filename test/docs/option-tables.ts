@@ -16,6 +16,8 @@ import {
   taskFields,
 } from '../../src/models/model-config.js'
 import type { Field } from '../../src/options.js'
+import { stagePredictFields } from '../../src/predict-stage.js'
+import { pipelineFields, stageFields } from '../../src/pipeline.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
@@ -55,6 +57,18 @@ export const sections: Readonly<Record<string, Section>> = {
   'custom()': {
     fields: without(customFields, commonFields, exposureFields),
     documentedBy: ['src/models/definition.ts#CustomOptions', 'src/models/model-config.ts#CustomModelOptions'],
+  },
+  'pipeline()': {
+    fields: without(pipelineFields, commonFields, exposureFields),
+    documentedBy: ['src/pipeline.ts#PipelineOptions'],
+  },
+  'Stages of a pipeline': {
+    fields: without(stageFields),
+    documentedBy: ['src/pipeline.ts#PipelineStage'],
+  },
+  'predict() of a pipeline': {
+    fields: without(stagePredictFields),
+    documentedBy: ['src/predict-stage.ts#StagePredictOptions', predict],
   },
   'Over HTTP': {
     fields: without(exposureFields),

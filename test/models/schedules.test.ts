@@ -4,7 +4,7 @@ import type { Batchable } from '../../src/batching/executor.js'
 import type { Priority } from '../../src/batching/waiting.js'
 import { ServingError } from '../../src/errors.js'
 import { CutOff } from '../../src/models/cut-off.js'
-import type { LoadedModel, RequestCodec } from '../../src/models/loaded-model.js'
+import type { BatchedModel, RequestCodec } from '../../src/models/loaded-model.js'
 import { ModelVersion } from '../../src/models/version.js'
 import { ManualClock } from '../manual-clock.js'
 
@@ -24,10 +24,10 @@ const numbers: Batchable<Rows, Answers> = {
 }
 
 /** Ends its runs when the schedule says so; a row that is a multiple of `poison` fails its run. */
-class ManualModel implements LoadedModel {
+class ManualModel implements BatchedModel {
   readonly codec = {} as RequestCodec
-  readonly batchable = numbers as LoadedModel['batchable']
-  readonly executor: LoadedModel['executor']
+  readonly batchable = numbers as BatchedModel['batchable']
+  readonly executor: BatchedModel['executor']
   readonly died: Promise<ServingError>
   die: (reason: ServingError) => void = () => {}
   isClosed = false
