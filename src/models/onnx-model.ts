@@ -46,6 +46,7 @@ export async function openOnnxModel(
     // Without batching a request is a run, and mostly one row.
     maxRows: batching === undefined ? 1 : maxBatchSizeOf(batching),
     onInstanceDied: (reason) => observer.instanceDied(reason),
+    onMoved: (message) => observer.moved(message),
   })
   for (const warning of session.warnings) observer.warn(warning)
   try {
