@@ -485,6 +485,7 @@ describe('metrics', () => {
       'model_cache_requests_total{model="m",model_version="1",result="hit"} 1',
       'model_cache_requests_total{model="m",model_version="1",result="miss"} 1',
       'model_cache_bytes{model="m",model_version="1"} 12',
+      'model_session_instances{model="m",model_version="1"} 1',
       'model_worker_deaths_total{model="m",model_version="1"} 0',
     ]) {
       expect(body).toContain(line)

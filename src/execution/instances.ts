@@ -26,6 +26,7 @@ export interface InstancesOptions {
 export class Instances implements Session {
   readonly placement = 'thread'
   readonly width: number
+  readonly instances: number
   readonly died: Promise<ServingError>
   readonly #artifact: LoadedArtifact
   readonly #instances: readonly Instance[]
@@ -42,6 +43,7 @@ export class Instances implements Session {
     options: InstancesOptions,
   ) {
     this.width = first.width
+    this.instances = sessions.length
     this.#artifact = first
     this.#open = open
     this.#options = options

@@ -5,6 +5,7 @@ import { AutoSession } from './auto.js'
 import { modelBytes } from './external-data.js'
 import { InlineSession } from './inline.js'
 import { Instances } from './instances.js'
+import { type Layout, type LearnedLayout, threadLayouts } from './layout.js'
 import { coreCount, sharedPermits } from './permits.js'
 import { nameOf, type Provider } from './providers.js'
 import type { Place, Session } from './session.js'
@@ -12,7 +13,7 @@ import type { SessionOptions } from './session-options.js'
 import { ThreadSession } from './thread.js'
 import { workerThreads } from './worker-threads.js'
 
-/** Where sessions are to run: `auto` starts in a thread, and goes by what runs cost. */
+/** Where sessions are to run: `auto` starts in a thread, and goes by what is measured. */
 export type Placement = 'auto' | Place
 
 /** What to load, where, and how. */
@@ -21,7 +22,7 @@ export interface OpenOptions {
   readonly path: string
   /** Default: `"auto"`. */
   readonly placement?: Placement | undefined
-  /** Sessions of the artifact, each in a thread of its own. Default: 1. */
+  /** Sessions of the artifact, each in a thread of its own. Default: 1, or what `auto` finds best. */
   readonly instances?: number | undefined
   /** Threads one run may use, clamped to the cores. Default: the cores, shared among the instances; 1 when inline. */
   readonly intraOpThreads?: number | undefined
@@ -32,11 +33,18 @@ export interface OpenOptions {
   readonly maxRows?: number | undefined
   /** Told of each of several instances that ends by itself, and is opened again. */
   readonly onInstanceDied?: ((reason: ServingError) => void) | undefined
+  /** What an earlier session of the artifact had learnt; `auto` begins with it. */
+  readonly learned?: LearnedLayout | undefined
+  /** Told of each move of a session that is placed by `auto`, and why. */
+  readonly onMoved?: ((message: string) => void) | undefined
   readonly clock?: Clock | undefined
 }
 
 /** A model may only move inline where another copy of it is next to nothing in memory and time. */
 const smallBytes = 1024 * 1024
+
+/** What the copies of a model may come to where `auto` opens several sessions of it. */
+const copiesBytes = 1024 * 1024 * 1024
 
 /**
  * Loads an artifact where its options say.
@@ -44,7 +52,7 @@ const smallBytes = 1024 * 1024
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1 } = options
-  const { clock = systemClock, onInstanceDied } = options
+  const { clock = systemClock, onInstanceDied, onMoved, learned } = options
   if (placement === 'inline' && instances > 1) {
     throw new ServingError(
       'INVALID_OPTIONS',
@@ -54,17 +62,28 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const cores = Math.min(coreCount(), sharedPermits().total)
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
-  const open = (place: Place): Promise<Session> =>
+  const openOne = (place: Place, threads: number): Promise<Session> =>
     place === 'inline'
       ? InlineSession.create({ path, session, providers, intraOpThreads: 1 })
-      : ThreadSession.create({ path, session, providers, intraOpThreads })
+      : ThreadSession.create({ path, session, providers, intraOpThreads: threads })
+  const open = (layout: Layout): Promise<Session> => {
+    const one = () => openOne(layout.placement, layout.intraOpThreads)
+    return layout.instances > 1 ? Instances.create(layout.instances, one, { clock, onInstanceDied }) : one()
+  }
 
-  if (instances > 1) return Instances.create(instances, () => open('thread'), { clock, onInstanceDied })
-  if (placement !== 'auto') return open(placement)
+  const fixed: Layout = {
+    placement: placement === 'inline' ? 'inline' : 'thread',
+    instances,
+    intraOpThreads,
+  }
   const onCpu = (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
-  const mayMove = onCpu && isSafeInline() && (await modelBytes(path, smallBytes)) <= smallBytes
-  if (!mayMove) return open('thread')
-  return AutoSession.create(open, { maxRows, clock })
+  if (placement !== 'auto' || instances > 1 || !onCpu) return open(fixed)
+  const bytes = await modelBytes(path, copiesBytes)
+  const mayInline = isSafeInline() && bytes <= smallBytes
+  const isOpen = options.instances === undefined && options.intraOpThreads === undefined
+  const layouts = isOpen ? threadLayouts(cores, copiesBytes / bytes) : ([fixed] as const)
+  if (!mayInline && layouts.length === 1) return open(fixed)
+  return AutoSession.create(open, { layouts, mayInline, maxRows, cores, learned, onMoved, clock })
 }
 
 /**

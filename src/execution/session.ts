@@ -1,5 +1,6 @@
 import type { ServingError } from '../errors.js'
 import type { Feeds, TensorInfo } from '../tensor/tensor.js'
+import type { LearnedLayout } from './layout.js'
 import type { Provider, ProviderName } from './providers.js'
 import type { SessionOptions } from './session-options.js'
 
@@ -39,6 +40,10 @@ export interface Session extends LoadedArtifact {
   readonly placement: Place
   /** How many permits one run takes. */
   readonly width: number
+  /** Sessions beside each other that it is made of. Default: 1. */
+  readonly instances?: number
+  /** What a later session of the artifact may begin with, where anything was learnt. */
+  readonly learned?: LearnedLayout | undefined
   /** Settles with the reason once the session can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**

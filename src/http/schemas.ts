@@ -63,8 +63,12 @@ const version = object(
     },
     reason: string,
     loadTimeMs: number,
+    placement: string,
+    instances: { type: 'integer' },
+    intraOpThreads: { type: 'integer' },
+    providers: list(string),
   },
-  ['reason', 'loadTimeMs'],
+  ['reason', 'loadTimeMs', 'placement', 'instances', 'intraOpThreads', 'providers'],
 )
 
 const snapshot = object(

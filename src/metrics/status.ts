@@ -11,6 +11,8 @@ export interface VersionStatus {
   readonly queueRows: number
   /** Requests that hold the version. */
   readonly inFlight: number
+  /** Sessions that run its batches; 0 while it is not loaded. */
+  readonly instances: number
   /** Times its session ended by itself. */
   readonly deaths: number
   readonly cache?: {
@@ -29,6 +31,7 @@ export const statusNames = [
   'model_version_state',
   'model_queue_rows',
   'model_requests_in_flight',
+  'model_session_instances',
   'model_cache_bytes',
   'model_worker_deaths_total',
   'model_cache_requests_total',
@@ -90,6 +93,11 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     'Requests that hold a version.',
     (status) => status.inFlight,
   )
+  const instances = gauge(
+    'model_session_instances',
+    'Sessions that run a version.',
+    (status) => status.instances,
+  )
   const cacheBytes = gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
 
   const deaths = new Counter({
@@ -118,5 +126,5 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
       }
     },
   })
-  for (const metric of [state, queue, inFlight, cacheBytes, deaths, cacheRequests]) branded(metric)
+  for (const metric of [state, queue, inFlight, instances, cacheBytes, deaths, cacheRequests]) branded(metric)
 }

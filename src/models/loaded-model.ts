@@ -55,7 +55,7 @@ interface PipelineModel extends ModelLife {
 interface ModelLife {
   readonly codec: RequestCodec
   /** What runs the artifact; undefined for a model of code alone. */
-  readonly session?: Pick<Session, 'signature' | 'placement' | 'providers'>
+  readonly session?: Pick<Session, 'signature' | 'placement' | 'instances' | 'width' | 'providers'>
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**
@@ -71,4 +71,6 @@ export interface LoadObserver {
   warn(message: string): void
   /** One of several instances ended by itself, and is opened again. */
   instanceDied(reason: ServingError): void
+  /** The session moved to another layout, or stays in the one it tried. */
+  moved(message: string): void
 }

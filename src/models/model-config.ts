@@ -91,15 +91,19 @@ export interface ModelOptions extends CommonOptions {
   readonly task?: Task
   /**
    * Where sessions run: in a `"thread"` of their own, `"inline"` on the event loop, which only suits models of a few
-   * microseconds, or `"auto"`, which starts in a thread and moves a small model inline where its largest batch costs
-   * at most 50 microseconds. Default: `"auto"`.
+   * microseconds, or `"auto"`, which starts in a thread and measures: a small model whose largest batch costs less
+   * than the way to a thread moves inline, and one that is always asked has several sessions where they get more
+   * done. Default: `"auto"`.
    */
   readonly placement?: Placement
-  /** Sessions of a version, each in a thread of its own; not inline. Default: 1. */
+  /**
+   * Sessions of a version, each in a thread of its own; not inline. A number ends the search of `placement: "auto"`.
+   * Default: 1, or what `auto` finds best.
+   */
   readonly instances?: number
   /**
-   * Threads one run may use, clamped to the cores. Default: the cores of the process, shared among the instances; 1
-   * when inline.
+   * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`. Default: the cores
+   * of the process, shared among the instances; 1 when inline.
    */
   readonly intraOpThreads?: number
   /** How onnxruntime loads and runs the model, by its own names. */

@@ -50,6 +50,7 @@ export async function openOnnxModel(
     // Without batching a request is a run, and mostly one row.
     maxRows: batching === undefined ? 1 : rowsToExpect(batching),
     onInstanceDied: (reason) => observer.instanceDied(reason),
+    onMoved: (message) => observer.moved(message),
   })
   for (const warning of session.warnings) observer.warn(warning)
   try {

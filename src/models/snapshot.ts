@@ -1,3 +1,4 @@
+import { layoutOf } from '../execution/layout.js'
 import type { ProviderName } from '../execution/providers.js'
 import type { Place } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
@@ -13,6 +14,9 @@ export interface VersionSnapshot {
   readonly loadTimeMs?: number
   /** Where it runs now, once it is loaded; not of a custom model. */
   readonly placement?: Place
+  /** Sessions beside each other, and the threads of one run; they change under `auto`. */
+  readonly instances?: number
+  readonly intraOpThreads?: number
   /** The execution providers it runs with. */
   readonly providers?: readonly ProviderName[]
 }
@@ -49,7 +53,7 @@ export function snapshot(model: ServedModel): ModelSnapshot {
         state,
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
-        ...(session !== undefined && { placement: session.placement, providers: session.providers }),
+        ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
       }
     }),
     ...(current?.session !== undefined && {

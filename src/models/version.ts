@@ -66,6 +66,8 @@ export interface VersionHost {
   readonly cutOff?: CutOff | undefined
   /** Told what the operator should know. */
   warn?(message: string): void
+  /** Told what may be of interest. */
+  info?(message: string): void
   /** Told of each run that succeeded. */
   onRun?(version: string, rows: number, computeMs: number): void
 }
@@ -111,12 +113,13 @@ export class ModelVersion {
 
   /** What metrics read. */
   get status() {
-    const { batcher, cache } = this.#loaded ?? {}
+    const { batcher, cache, model } = this.#loaded ?? {}
     return {
       version: this.name,
       state: this.#state,
       queueRows: batcher?.waitingRows ?? 0,
       inFlight: this.#leases,
+      instances: model === undefined ? 0 : (model.session?.instances ?? 1),
       deaths: this.#deaths,
       ...(cache !== undefined && { cache: cache.counts }),
     }
@@ -183,6 +186,7 @@ export class ModelVersion {
       this.#deaths++
       this.host.warn?.(`${this.label}: an instance ended, and is opened again: ${message}`)
     },
+    moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
 
   #batcher({ executor, batchable }: BatchedModel): Batcher<unknown, unknown> {

@@ -20,6 +20,7 @@ export class FakeSession implements Session {
   readonly providers = ['cpu'] as const
   readonly warnings = []
   readonly died: Promise<ServingError>
+  readonly instances: number
   /** What a run costs, by its rows. */
   costMs: (rows: number) => number = () => 1
   /** Whether runs wait for {@link answer}. */
@@ -33,8 +34,10 @@ export class FakeSession implements Session {
   constructor(
     readonly placement: Place = 'thread',
     costMs?: (rows: number) => number,
+    instances: number = 1,
   ) {
-    this.slots = placement === 'thread' ? 2 : 1
+    this.instances = instances
+    this.slots = placement === 'thread' ? 2 * instances : 1
     this.width = placement === 'thread' ? 1 : 0
     if (costMs !== undefined) this.costMs = costMs
     this.died = new Promise((resolve) => (this.#die = resolve))
@@ -54,9 +57,9 @@ export class FakeSession implements Session {
     })
   }
 
-  /** Answers the runs that wait. */
-  answer(): void {
-    for (const { feeds, resolve } of this.#held.splice(0)) {
+  /** Answers the runs that wait, or the first of them. */
+  answer(count = Infinity): void {
+    for (const { feeds, resolve } of this.#held.splice(0, count)) {
       resolve({ outputs: feeds, computeMs: this.costMs(feeds.x?.shape[0] ?? 1) })
     }
   }

@@ -1,9 +1,10 @@
-import { writeFileSync } from 'node:fs'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
 import { InlineSession } from '../../src/execution/inline.js'
 import { Instances } from '../../src/execution/instances.js'
+import { inlineLayout, layoutOf, type LearnedLayout } from '../../src/execution/layout.js'
 import { openSession, type OpenOptions } from '../../src/execution/open-session.js'
 import { coreCount, sharedPermits } from '../../src/execution/permits.js'
 import type { Session } from '../../src/execution/session.js'
@@ -43,14 +44,46 @@ describe('openSession', () => {
     expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
   })
 
-  it('keeps a model in its thread whose numbers are large, in whatever file', async () => {
+  it('keeps a model in threads whose numbers are large, in whatever file', async () => {
     const folder = temporaryFolder()
     const model = join(folder, 'model.onnx')
+    const learned = { cores: coreCount(), layout: inlineLayout, measured: [] }
     writeFileSync(model, addExternal('w.bin'))
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(12))
-    expect(await open({ path: model })).toBeInstanceOf(AutoSession)
+    expect((await open({ path: model, learned })).placement).toBe('inline')
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(1024 * 1024))
-    expect(await open({ path: model })).toBeInstanceOf(ThreadSession)
+    expect((await open({ path: model, learned })).placement).toBe('thread')
+  })
+
+  /** What it begins with where a session a core was learnt. */
+  const learned: LearnedLayout = {
+    cores: coreCount(),
+    layout: { placement: 'thread', instances: coreCount(), intraOpThreads: 1 },
+    measured: [],
+  }
+
+  it('begins with what was learnt of the artifact', async () => {
+    const session = await open({ learned })
+    expect(layoutOf(session)).toEqual(learned.layout)
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it.each([
+    { options: { instances: 1 } },
+    { options: { intraOpThreads: 2 } },
+    { options: { placement: 'thread' } },
+    { options: { providers: ['cuda', 'cpu'] } },
+  ] as const)('keeps one session where that is asked for: $options', async ({ options }) => {
+    expect((await open({ learned, ...options })).instances ?? 1).toBe(1)
+  })
+
+  it('keeps one session of a model that is too large for several', async () => {
+    const model = join(temporaryFolder(), 'model.onnx')
+    writeFileSync(model, addExternal('w.bin'))
+    const data = join(model, '../w.bin')
+    writeFileSync(data, new Uint8Array(12))
+    truncateSync(data, Math.floor((1024 * 1024 * 1024) / coreCount()) + 1) // a hole, which takes no room
+    expect((await open({ path: model, learned })).instances ?? 1).toBe(1)
   })
 
   it('leaves a model in its thread whose runs take a millisecond', async () => {
@@ -64,7 +97,7 @@ describe('openSession', () => {
     {
       where: 'in a context of its own, as tests of Jest are',
       how: `require('node:vm').runInNewContext(source, { require, module: {}, exports: {}, process, console, performance,
-        setImmediate, setTimeout, clearTimeout, __filename: file, SharedArrayBuffer, Error })`,
+        setImmediate, setTimeout, clearTimeout, __filename: file, SharedArrayBuffer, Error, Buffer })`,
       moves: false,
     },
     {
@@ -72,7 +105,7 @@ describe('openSession', () => {
       how: `new (require('node:worker_threads').Worker)(file, { argv: process.argv.slice(2) })`,
       moves: false,
     },
-  ])('may move a session $where: $moves', async ({ how, moves }) => {
+  ])('may move a session inline $where: $moves', async ({ how, moves }) => {
     const program = `
       const file = ${JSON.stringify(await bundle('auto-placement', temporaryFolder()))}
       const source = require('node:fs').readFileSync(file, 'utf8')
