@@ -52,6 +52,8 @@ class Stage {
  */
 export class AutoSession implements Session {
   readonly died: Promise<ServingError>
+  /** Of the first session; those that follow are of the same file. */
+  readonly inspection: Session['inspection']
   #die: (reason: ServingError) => void = () => {}
   readonly #open: (place: Place) => Promise<Session>
   readonly #maxRows: number
@@ -74,6 +76,7 @@ export class AutoSession implements Session {
       until: -Infinity,
       backoff: new Backoff({ firstMs: firstReturnMs, longestMs: Infinity }),
     })
+    this.inspection = session.inspection
     this.#open = open
     this.#maxRows = maxRows
     this.#clock = clock

@@ -28,6 +28,8 @@ export interface OpenOptions {
   readonly session?: SessionOptions | undefined
   /** Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** Whether the file is inspected as well. Default: false. */
+  readonly inspect?: boolean | undefined
   /** Rows of the largest batch that is to be expected; `auto` goes by its cost. Default: 1. */
   readonly maxRows?: number | undefined
   /** Told of each of several instances that ends by itself, and is opened again. */
@@ -54,10 +56,14 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const cores = Math.min(coreCount(), sharedPermits().total)
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
-  const open = (place: Place): Promise<Session> =>
-    place === 'inline'
-      ? InlineSession.create({ path, session, providers, intraOpThreads: 1 })
-      : ThreadSession.create({ path, session, providers, intraOpThreads })
+  let { inspect } = options
+  const open = (place: Place): Promise<Session> => {
+    const artifact = { path, session, providers, inspect }
+    inspect = false // once is enough
+    return place === 'inline'
+      ? InlineSession.create({ ...artifact, intraOpThreads: 1 })
+      : ThreadSession.create({ ...artifact, intraOpThreads })
+  }
 
   if (instances > 1) return Instances.create(instances, () => open('thread'), { clock, onInstanceDied })
   if (placement !== 'auto') return open(placement)

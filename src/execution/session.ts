@@ -1,5 +1,6 @@
 import type { ServingError } from '../errors.js'
 import type { Feeds, TensorInfo } from '../tensor/tensor.js'
+import type { Inspection } from './inspection.js'
 import type { Provider, ProviderName } from './providers.js'
 import type { SessionOptions } from './session-options.js'
 
@@ -26,6 +27,8 @@ export interface LoadedArtifact {
   readonly providers: readonly ProviderName[]
   /** What the operator should know, such as a provider that is missing; whole sentences. */
   readonly warnings: readonly string[]
+  /** Where it was asked for. */
+  readonly inspection: Inspection | undefined
 }
 
 /** Where a session runs: in a worker thread of its own, or on the thread that asks. */
@@ -59,4 +62,6 @@ export interface Artifact {
   readonly session?: SessionOptions | undefined
   /** The execution providers to use, the first that can be had before the others. Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** Whether the file is inspected as well. Default: false. */
+  readonly inspect?: boolean | undefined
 }

@@ -63,8 +63,17 @@ const version = object(
     },
     reason: string,
     loadTimeMs: number,
+    batching: object(
+      {
+        safe: { type: 'boolean' },
+        by: { type: 'string', enum: ['declared', 'proven', 'refused', 'unproven'] },
+        reason: string,
+      },
+      [],
+      'Whether requests may share a run',
+    ),
   },
-  ['reason', 'loadTimeMs'],
+  ['reason', 'loadTimeMs', 'batching'],
 )
 
 const snapshot = object(

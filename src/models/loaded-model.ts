@@ -1,6 +1,7 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
+import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
 
@@ -41,8 +42,10 @@ export interface LoadedModel {
   readonly codec: RequestCodec
   readonly executor: Executor<unknown, unknown>
   readonly batchable: Batchable<unknown, unknown>
+  /** Whether requests may share a run. */
+  readonly batchSafety: BatchProof
   /** What runs the artifact; undefined for a model of code alone. */
-  readonly session?: Pick<Session, 'signature' | 'placement' | 'providers'>
+  readonly session?: Pick<Session, 'signature' | 'placement' | 'providers' | 'inspection'>
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**

@@ -4,7 +4,19 @@ import { messageOf, ServingError } from '../errors.js'
 import type { Placement } from '../execution/open-session.js'
 import { providersOption, type Provider } from '../execution/providers.js'
 import { sessionOption, type SessionOptions } from '../execution/session-options.js'
-import { checkFields, fields, flag, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
+import {
+  checkFields,
+  fields,
+  flag,
+  flagOr,
+  integer,
+  oneOf,
+  text,
+  texts,
+  trueOr,
+  yes,
+  type Fields,
+} from '../options.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -20,6 +32,11 @@ export interface ClassificationTask {
 export type Task = ClassificationTask
 
 export interface BatchingOptions {
+  /**
+   * The user's word that the model's rows do not affect each other. Default: for an ONNX model it is proven first, and
+   * batching stays off where it can't be.
+   */
+  readonly safe?: true
   /** The most rows of one run; requests above it are split. Default: 32. */
   readonly maxBatchSize?: number
   /** How long an idle session waits for more rows. Default: 0, what arrives during a run is the next batch. */
@@ -40,10 +57,10 @@ export interface CommonOptions {
   /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
   readonly keepPrevious?: number
   /**
-   * Joins requests to batches: the user's word that the model's rows do not affect each other. `true` takes the
-   * defaults. Default: off.
+   * Joins requests to batches. `true` is the user's word that the model's rows do not affect each other, and `false`
+   * turns batching off. Default: on for an ONNX model whose rows are proven not to, off for a custom one.
    */
-  readonly batching?: true | BatchingOptions
+  readonly batching?: boolean | BatchingOptions
   /**
    * Gives an answer again to an equal input, and computes once for equal requests under way together. `true` takes
    * the defaults. Default: off, since digesting an input costs about 0.1 ms for each 200 kB.
@@ -94,9 +111,9 @@ export interface CustomModelOptions extends CommonOptions {
 
 const defaultBatchSize = 32
 
-/** The most rows of one run, where batching is declared. */
-export function maxBatchSizeOf(batching: true | BatchingOptions): number {
-  return (batching === true ? undefined : batching.maxBatchSize) ?? defaultBatchSize
+/** The most rows of one run, where requests are joined. */
+export function maxBatchSizeOf(batching: boolean | BatchingOptions | undefined): number {
+  return (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? defaultBatchSize
 }
 
 export const taskFields: Fields<ClassificationTask> = {
@@ -114,6 +131,7 @@ export const cacheFields: Fields<CacheOptions> = {
 }
 
 export const batchingFields: Fields<BatchingOptions> = {
+  safe: yes,
   maxBatchSize: integer(1, 65_536),
   maxDelayMs: integer(0, 60_000),
 }
@@ -123,7 +141,7 @@ export const commonFields: Fields<CommonOptions> = {
   current: text,
   lazy: flag,
   keepPrevious: integer(0, 16),
-  batching: trueOr(fields(batchingFields)),
+  batching: flagOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),
   maxQueueRows: integer(1),
   maxQueueBytes: integer(1),

@@ -1,8 +1,9 @@
 import { batchedFeeds, executorOf, uniformFeeds, wholeFeeds } from '../batching/feeds-batch.js'
 import { asServingError, ServingError } from '../errors.js'
 import { openSession } from '../execution/open-session.js'
-import type { ModelSignature } from '../execution/session.js'
+import type { ModelSignature, Session } from '../execution/session.js'
 import { describe } from '../tensor/tensor.js'
+import { AutomaticProof, isDeclared, statedSafety, type BatchProof } from './batch-safety.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
@@ -43,25 +44,25 @@ export async function openOnnxModel(
     intraOpThreads,
     session: sessionOptions,
     providers,
+    inspect: batching !== false,
     // Without batching a request is a run, and mostly one row.
-    maxRows: batching === undefined ? 1 : maxBatchSizeOf(batching),
+    maxRows: isDeclared(batching) ? maxBatchSizeOf(batching) : 1,
     onInstanceDied: (reason) => observer.instanceDied(reason),
   })
   for (const warning of session.warnings) observer.warn(warning)
   try {
     const codec = new VersionCodec(label, session.signature, { ...options, ...override })
-    const isBatching = batching !== undefined
-    if (isBatching && !codec.batched) {
-      const inputs = session.signature.inputs.map((input) => `"${input.name}" (${describe(input)})`)
-      throw new ServingError(
-        'INVALID_CODEC',
-        `${label}: batching needs a leading axis of variable length in every input; the model takes ${inputs.join(', ')}.`,
-      )
-    }
+    const noAxis = `batching needs a leading axis of variable length in every input; the model takes ${inputsOf(session)}`
+    if (isDeclared(batching) && !codec.batched)
+      throw new ServingError('INVALID_CODEC', `${label}: ${noAxis}.`)
+    const batchSafety = codec.batched
+      ? safetyOf(session, batching)
+      : statedSafety({ safe: false, by: 'refused', reason: noAxis })
     return {
       codec,
-      executor: executorOf(session, isBatching),
+      executor: executorOf(session, () => batchSafety.verdict.safe),
       batchable: codec.batched ? rowsOf(session.signature) : wholeFeeds,
+      batchSafety,
       session,
       died: session.died,
       close: () => session.close(),
@@ -70,6 +71,18 @@ export async function openOnnxModel(
     await session.close()
     throw error
   }
+}
+
+function inputsOf({ signature }: Session): string {
+  return signature.inputs.map((input) => `"${input.name}" (${describe(input)})`).join(', ')
+}
+
+function safetyOf(session: Session, batching: OnnxVersionOptions['batching']): BatchProof {
+  if (batching === false)
+    return statedSafety({ safe: false, by: 'declared', reason: 'batching is turned off' })
+  if (isDeclared(batching))
+    return statedSafety({ safe: true, by: 'declared', reason: 'rows are said not to affect each other' })
+  return new AutomaticProof(session)
 }
 
 function rowsOf({ inputs }: ModelSignature): typeof batchedFeeds {

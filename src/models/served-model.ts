@@ -228,6 +228,7 @@ export class ServedModel {
           ...this.options,
           cutOff: this.host.cutOff,
           open: (label, from, observer) => this.#open(label, from, observer),
+          info: (message) => this.host.logger.info({ model: this.name, version: source.version }, message),
           warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
           onRun: (version, rows, computeMs) => this.host.onRun(this.name, version, rows, computeMs),
         }),

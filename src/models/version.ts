@@ -2,6 +2,7 @@ import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
 import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
+import type { BatchProof, BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
@@ -40,12 +41,14 @@ export interface Lease {
 export interface VersionHost {
   /** Loads an artifact. @param label `model@version`, for messages */
   open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
-  readonly batching?: true | BatchingOptions | undefined
+  readonly batching?: boolean | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
   /** Ends every wait of an unload. Default: none is ended. */
   readonly cutOff?: CutOff | undefined
+  /** Told what may be of interest. */
+  info?(message: string): void
   /** Told what the operator should know. */
   warn?(message: string): void
   /** Told of each run that succeeded. */
@@ -118,6 +121,11 @@ export class ModelVersion {
     return this.#loaded?.model.session
   }
 
+  /** Whether requests may share a run, as far as that is known, while it is loaded. */
+  get batchSafety(): BatchSafety | undefined {
+    return this.#loaded?.model.batchSafety.verdict
+  }
+
   /**
    * Loads the artifact; a load under way is joined, a ready version stays as it is, and a draining one that still
    * has leases serves again.
@@ -148,6 +156,9 @@ export class ModelVersion {
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
+      void model.batchSafety.settled.then((verdict) => {
+        if (this.#loaded === loaded) this.#tell(verdict)
+      })
       void model.died.then((reason) => {
         if (this.#fail(reason, loaded)) onDied(reason)
       })
@@ -167,11 +178,19 @@ export class ModelVersion {
     },
   }
 
-  #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
+  #tell({ safe, by, reason }: BatchSafety): void {
+    const message = `${this.label}: requests ${safe ? 'may share' : 'do not share'} a run (${by}): ${reason}`
+    // Limits were given for what is off.
+    if (!safe && typeof this.host.batching === 'object') this.host.warn?.(message)
+    else this.host.info?.(message)
+  }
+
+  #batcher({ executor, batchable, batchSafety }: LoadedModel): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes } = this.host
+    const maxDelayMs = typeof batching === 'object' ? batching.maxDelayMs : undefined
     return new Batcher(executor, batchable, {
-      ...(typeof batching === 'object' && batching),
-      ...(batching !== undefined && { maxBatchSize: maxBatchSizeOf(batching) }),
+      maxBatchSize: batchLimit(batching, batchSafety),
+      ...(maxDelayMs !== undefined && { maxDelayMs }),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
       onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),
@@ -252,4 +271,12 @@ export class ModelVersion {
     await loaded.model.close(isCutOff)
     this.#state = 'unloaded'
   }
+}
+
+/**
+ * The most rows that requests are joined to. What is proven comes after the batcher was made, which can't be told of
+ * it yet: this is the one place to say what a proof leads to.
+ */
+function batchLimit(batching: VersionHost['batching'], { verdict }: BatchProof): number {
+  return verdict.safe ? maxBatchSizeOf(batching) : 1
 }
