@@ -58,7 +58,7 @@ export interface CommonOptions {
   readonly keepPrevious?: number
   /**
    * Joins requests to batches. `true` is the user's word that the model's rows do not affect each other, and `false`
-   * turns batching off. Default: on for an ONNX model whose rows are proven not to, off for a custom one.
+   * turns batching off. Default: off, until the rows of an ONNX model are proven not to.
    */
   readonly batching?: boolean | BatchingOptions
   /**

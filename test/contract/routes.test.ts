@@ -136,6 +136,11 @@ describe.each(hosts)('$name', ({ start }) => {
             loadTimeMs: expect.any(Number),
             placement: expect.stringMatching(/^(thread|inline)$/),
             providers: ['cpu'],
+            batching: {
+              safe: expect.any(Boolean),
+              by: expect.stringMatching(/proven$/),
+              reason: expect.any(String),
+            },
           },
           { version: '1', state: 'registered' },
         ],
@@ -157,6 +162,11 @@ describe.each(hosts)('$name', ({ start }) => {
             loadTimeMs: expect.any(Number),
             placement: expect.stringMatching(/^(thread|inline)$/),
             providers: ['cpu'],
+            batching: {
+              safe: expect.any(Boolean),
+              by: expect.stringMatching(/proven$/),
+              reason: expect.any(String),
+            },
           },
         ],
         inputs: [{ name: 'x', dtype: 'float32', shape: ['batch', 3] }],
