@@ -62,6 +62,13 @@ export const flag: Field<boolean> = {
   accepts: (value): value is boolean => typeof value === 'boolean',
 }
 
+/** A word that can only be given, not taken back. */
+export const yes: Field<true> = {
+  expected: 'true',
+  schema: { const: true },
+  accepts: (value): value is true => value === true,
+}
+
 export const texts: Field<readonly string[]> = {
   expected: 'a list of strings, each once, at least one',
   schema: { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true },
@@ -154,6 +161,20 @@ export function trueOr<T>(other: Field<T>): Field<true | T> {
     accepts: (value): value is true | T => value === true || other.accepts(value),
     inside: (value, path, code) => {
       if (value !== true) other.inside?.(value, path, code)
+    },
+  }
+}
+
+/** `true`, `false`, or a value of another kind. */
+export function flagOr<T>(other: Field<T>): Field<boolean | T> {
+  return {
+    expected: `true, false or ${other.expected}`,
+    get schema() {
+      return { anyOf: [flag.schema, other.schema] }
+    },
+    accepts: (value): value is boolean | T => typeof value === 'boolean' || other.accepts(value),
+    inside: (value, path, code) => {
+      if (typeof value !== 'boolean') other.inside?.(value, path, code)
     },
   }
 }

@@ -28,9 +28,9 @@ export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () =
 
 /**
  * A session as what runs batches.
- * @param batched whether requests are joined: then every output must have a row for each of theirs
+ * @param isBatching whether requests are joined by now: then every output must have a row for each of theirs
  */
-export function executorOf(session: Session, batched: boolean): Executor<Feeds, Feeds> {
+export function executorOf(session: Session, isBatching: () => boolean): Executor<Feeds, Feeds> {
   return {
     get slots() {
       return session.slots
@@ -42,7 +42,7 @@ export function executorOf(session: Session, batched: boolean): Executor<Feeds, 
       const rows = batchedFeeds.rows(feeds)
       // A session with threads of its own is given the buffers themselves.
       const { outputs, computeMs, isRough } = await session.run(session.width > 0 ? ownBuffers(feeds) : feeds)
-      if (batched) checkRows(outputs, rows)
+      if (isBatching()) checkRows(outputs, rows)
       return { result: outputs, computeMs, isRough }
     },
   }

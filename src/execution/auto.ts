@@ -74,6 +74,8 @@ class Stage {
  */
 export class AutoSession implements Session {
   readonly died: Promise<ServingError>
+  /** Of the first session; those that follow are of the same file. */
+  readonly inspection: Session['inspection']
   #die: (reason: ServingError) => void = () => {}
   readonly #open: (layout: Layout) => Promise<Session>
   readonly #options: AutoOptions
@@ -98,6 +100,7 @@ export class AutoSession implements Session {
     options: AutoOptions,
   ) {
     const { layouts, mayInline, maxRows, learned, clock = systemClock } = options
+    this.inspection = session.inspection
     this.#open = open
     this.#options = options
     this.#clock = clock

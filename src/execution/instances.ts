@@ -91,6 +91,10 @@ export class Instances implements Session {
     return this.#artifact.warnings
   }
 
+  get inspection() {
+    return this.#artifact.inspection
+  }
+
   /** Those of the living. */
   get slots(): number {
     return this.#instances.reduce((sum, { session }) => sum + (session?.slots ?? 0), 0)

@@ -29,6 +29,8 @@ export interface OpenOptions {
   readonly session?: SessionOptions | undefined
   /** Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** Whether the file is inspected as well. Default: false. */
+  readonly inspect?: boolean | undefined
   /** Rows of the largest batch that is to be expected; `auto` goes by its cost. Default: 1. */
   readonly maxRows?: number | undefined
   /** Told of each of several instances that ends by itself, and is opened again. */
@@ -62,10 +64,14 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const cores = Math.min(coreCount(), sharedPermits().total)
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
-  const openOne = (place: Place, threads: number): Promise<Session> =>
-    place === 'inline'
-      ? InlineSession.create({ path, session, providers, intraOpThreads: 1 })
-      : ThreadSession.create({ path, session, providers, intraOpThreads: threads })
+  let { inspect } = options
+  const openOne = (place: Place, threads: number): Promise<Session> => {
+    const artifact = { path, session, providers, inspect }
+    inspect = false // once is enough
+    return place === 'inline'
+      ? InlineSession.create({ ...artifact, intraOpThreads: 1 })
+      : ThreadSession.create({ ...artifact, intraOpThreads: threads })
+  }
   const open = (layout: Layout): Promise<Session> => {
     const one = () => openOne(layout.placement, layout.intraOpThreads)
     return layout.instances > 1 ? Instances.create(layout.instances, one, { clock, onInstanceDied }) : one()

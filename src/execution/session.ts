@@ -1,5 +1,6 @@
 import type { ServingError } from '../errors.js'
 import type { Feeds, TensorInfo } from '../tensor/tensor.js'
+import type { Inspection } from './inspection.js'
 import type { LearnedLayout } from './layout.js'
 import type { Provider, ProviderName } from './providers.js'
 import type { SessionOptions } from './session-options.js'
@@ -27,6 +28,8 @@ export interface LoadedArtifact {
   readonly providers: readonly ProviderName[]
   /** What the operator should know, such as a provider that is missing; whole sentences. */
   readonly warnings: readonly string[]
+  /** Where it was asked for. */
+  readonly inspection: Inspection | undefined
 }
 
 /** Where a session runs: in a worker thread of its own, or on the thread that asks. */
@@ -64,4 +67,6 @@ export interface Artifact {
   readonly session?: SessionOptions | undefined
   /** The execution providers to use, the first that can be had before the others. Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** Whether the file is inspected as well. Default: false. */
+  readonly inspect?: boolean | undefined
 }

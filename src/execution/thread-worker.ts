@@ -46,8 +46,8 @@ port.on('messageerror', (error) => {
 async function start(): Promise<void> {
   try {
     session = await native(() => OnnxSession.create(loadRuntime(setup.runtimePath), setup.artifact))
-    const { signature, providers, warnings } = session
-    send({ type: 'created', loaded: { signature, providers, warnings } })
+    const { signature, providers, warnings, inspection } = session
+    send({ type: 'created', loaded: { signature, providers, warnings, inspection } })
   } catch (error) {
     const { code, message } = asServingError(error)
     send({ type: 'refused', code, message })

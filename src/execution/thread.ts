@@ -97,6 +97,10 @@ export class ThreadSession implements Session {
     return this.#artifact.warnings
   }
 
+  get inspection() {
+    return this.#artifact.inspection
+  }
+
   get #artifact(): LoadedArtifact {
     if (this.#loaded === undefined) throw new ServingError('INTERNAL', 'the session was not created')
     return this.#loaded

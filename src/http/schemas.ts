@@ -67,8 +67,17 @@ const version = object(
     instances: { type: 'integer' },
     intraOpThreads: { type: 'integer' },
     providers: list(string),
+    batching: object(
+      {
+        safe: { type: 'boolean' },
+        by: { type: 'string', enum: ['declared', 'proven', 'refused', 'unproven'] },
+        reason: string,
+      },
+      [],
+      'Whether requests may share a run',
+    ),
   },
-  ['reason', 'loadTimeMs', 'placement', 'instances', 'intraOpThreads', 'providers'],
+  ['reason', 'loadTimeMs', 'placement', 'instances', 'intraOpThreads', 'providers', 'batching'],
 )
 
 const snapshot = object(

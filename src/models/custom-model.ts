@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import type { Batchable } from '../batching/executor.js'
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import { CustomSession, type CustomRun } from '../execution/custom.js'
+import { statedSafety, type BatchProof } from './batch-safety.js'
 import { canonicalJson } from './canonical-json.js'
 import { outcomeOf, type Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
@@ -66,9 +67,17 @@ export async function openCustomModel(
     codec: new CustomCodec(label, options),
     executor: { ...executor(session), width: 0 },
     batchable: customRows,
+    batchSafety: safetyOf(options),
     died: new Promise(() => {}),
     close: (isCutOff) => session.close(isCutOff),
   }
+}
+
+/** Only who wrote `run` knows: there is no graph to look at. */
+function safetyOf({ batching = false }: CustomVersionOptions): BatchProof {
+  return batching === false
+    ? statedSafety({ safe: false, by: 'declared', reason: 'batching is not declared' })
+    : statedSafety({ safe: true, by: 'declared', reason: 'rows are said not to affect each other' })
 }
 
 function executor(session: CustomSession) {

@@ -1,6 +1,7 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
+import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
 import type { PipelineRuns } from './pipeline-runs.js'
@@ -44,18 +45,24 @@ export type LoadedModel = BatchedModel | PipelineModel
 export interface BatchedModel extends ModelLife {
   readonly executor: Executor<unknown, unknown>
   readonly batchable: Batchable<unknown, unknown>
+  /** Whether requests may share a run. */
+  readonly batchSafety: BatchProof
   readonly pipeline?: undefined
 }
 
 /** A model of other models, which are queued themselves. */
 interface PipelineModel extends ModelLife {
   readonly pipeline: PipelineRuns
+  readonly batchSafety?: undefined
 }
 
 interface ModelLife {
   readonly codec: RequestCodec
   /** What runs the artifact; undefined for a model of code alone. */
-  readonly session?: Pick<Session, 'signature' | 'placement' | 'instances' | 'width' | 'providers'>
+  readonly session?: Pick<
+    Session,
+    'signature' | 'placement' | 'instances' | 'width' | 'providers' | 'inspection' | 'learned'
+  >
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**

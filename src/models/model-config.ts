@@ -9,6 +9,7 @@ import {
   checkFields,
   fields,
   flag,
+  flagOr,
   integer,
   oneOf,
   provided,
@@ -16,6 +17,7 @@ import {
   text,
   texts,
   trueOr,
+  yes,
   type Fields,
 } from '../options.js'
 
@@ -33,6 +35,11 @@ export interface ClassificationTask {
 export type Task = ClassificationTask
 
 export interface BatchingOptions {
+  /**
+   * The user's word that the model's rows do not affect each other. Default: for an ONNX model it is proven first, and
+   * batching stays off where it can't be.
+   */
+  readonly safe?: true
   /**
    * The most rows of one run; requests above it are split. Default: as many as pay, by what runs of the model cost, up
    * to 128; a request of more is split.
@@ -63,10 +70,10 @@ export interface CommonOptions {
   /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
   readonly keepPrevious?: number
   /**
-   * Joins requests to batches: the user's word that the model's rows do not affect each other. `true` takes the
-   * defaults. Default: off.
+   * Joins requests to batches. `true` is the user's word that the model's rows do not affect each other, and `false`
+   * turns batching off. Default: off, until the rows of an ONNX model are proven not to.
    */
-  readonly batching?: true | BatchingOptions
+  readonly batching?: boolean | BatchingOptions
   /**
    * Gives an answer again to an equal input, and computes once for equal requests under way together. `true` takes
    * the defaults. Default: off, since digesting an input costs about 0.1 ms for each 200 kB.
@@ -164,6 +171,7 @@ export const raggedFields: Fields<RaggedOptions> = {
 }
 
 export const batchingFields: Fields<BatchingOptions> = {
+  safe: yes,
   maxBatchSize: integer(1, 65_536),
   maxDelayMs: integer(0, 60_000),
   maxBatchElements: integer(1),
@@ -175,7 +183,7 @@ export const commonFields: Fields<CommonOptions> = {
   current: text,
   lazy: flag,
   keepPrevious: integer(0, 16),
-  batching: trueOr(fields(batchingFields)),
+  batching: flagOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),
   timeoutMs: integer(1, 2 ** 31 - 1),
   maxQueueRows: integer(1),

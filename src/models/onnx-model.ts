@@ -2,12 +2,13 @@ import { batchedFeeds, executorOf, uniformFeeds, wholeFeeds } from '../batching/
 import { asServingError, ServingError } from '../errors.js'
 import { raggedFeeds, type RaggedOptions } from '../batching/ragged-feeds.js'
 import { openSession } from '../execution/open-session.js'
-import type { ModelSignature } from '../execution/session.js'
+import type { ModelSignature, Session } from '../execution/session.js'
 import { describe } from '../tensor/tensor.js'
+import { AutomaticProof, isDeclared, statedSafety, type BatchProof } from './batch-safety.js'
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
-import { readVersionConfig, type BatchingOptions, type ModelOptions } from './model-config.js'
+import { readVersionConfig, type ModelOptions } from './model-config.js'
 import type { VersionSource } from './repository.js'
 
 /** What a `codec` or `load` function is told of the version it is for. */
@@ -21,9 +22,6 @@ export interface VersionInfo {
 export interface OnnxVersionOptions extends ModelOptions, ExposureOptions, CodecOptions {
   readonly codec?: ((version: VersionInfo) => Awaitable<CodecOptions>) | undefined
 }
-
-/** Rows of the larger batches that are to be expected where their size is learnt. */
-const expectedRows = 32
 
 /**
  * Loads one version of an ONNX model.
@@ -47,28 +45,28 @@ export async function openOnnxModel(
     intraOpThreads,
     session: sessionOptions,
     providers,
-    // Without batching a request is a run, and mostly one row.
-    maxRows: batching === undefined ? 1 : rowsToExpect(batching),
+    inspect: batching !== false,
+    // Where the size of batches is learnt, their costs are what they are when they are seen.
+    maxRows: (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? 1,
     onInstanceDied: (reason) => observer.instanceDied(reason),
     onMoved: (message) => observer.moved(message),
   })
   for (const warning of session.warnings) observer.warn(warning)
   try {
     const codec = new VersionCodec(label, session.signature, { ...options, ...override })
-    const isBatching = batching !== undefined
-    if (isBatching && !codec.batched) {
-      const inputs = session.signature.inputs.map((input) => `"${input.name}" (${describe(input)})`)
-      throw new ServingError(
-        'INVALID_CODEC',
-        `${label}: batching needs a leading axis of variable length in every input; the model takes ${inputs.join(', ')}.`,
-      )
-    }
+    const noAxis = `batching needs a leading axis of variable length in every input; the model takes ${inputsOf(session)}`
+    if (isDeclared(batching) && !codec.batched)
+      throw new ServingError('INVALID_CODEC', `${label}: ${noAxis}.`)
+    const batchSafety = codec.batched
+      ? safetyOf(session, batching)
+      : statedSafety({ safe: false, by: 'refused', reason: noAxis })
     return {
       codec,
-      executor: executorOf(session, isBatching),
+      executor: executorOf(session, () => batchSafety.verdict.safe),
       batchable: codec.batched
         ? rowsOf(session.signature, raggedOf(label, session.signature, batching))
         : wholeFeeds,
+      batchSafety,
       session,
       died: session.died,
       close: () => session.close(),
@@ -79,8 +77,16 @@ export async function openOnnxModel(
   }
 }
 
-function rowsToExpect(batching: true | BatchingOptions): number {
-  return (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? expectedRows
+function inputsOf({ signature }: Session): string {
+  return signature.inputs.map((input) => `"${input.name}" (${describe(input)})`).join(', ')
+}
+
+function safetyOf(session: Session, batching: OnnxVersionOptions['batching']): BatchProof {
+  if (batching === false)
+    return statedSafety({ safe: false, by: 'declared', reason: 'batching is turned off' })
+  if (isDeclared(batching))
+    return statedSafety({ safe: true, by: 'declared', reason: 'rows are said not to affect each other' })
+  return new AutomaticProof(session)
 }
 
 /** @throws ServingError INVALID_CODEC where the ragged inputs or outputs are not the model's */

@@ -2,6 +2,7 @@ import { layoutOf } from '../execution/layout.js'
 import type { ProviderName } from '../execution/providers.js'
 import type { Place } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
+import type { BatchSafety } from './batch-safety.js'
 import type { StageInfo } from './pipeline-model.js'
 import type { ServedModel } from './served-model.js'
 import type { VersionState } from './version.js'
@@ -19,6 +20,8 @@ export interface VersionSnapshot {
   readonly intraOpThreads?: number
   /** The execution providers it runs with. */
   readonly providers?: readonly ProviderName[]
+  /** Whether requests may share a run, once it is loaded. */
+  readonly batching?: BatchSafety
 }
 
 /** A model's state at one moment. */
@@ -47,13 +50,14 @@ export function snapshot(model: ServedModel): ModelSnapshot {
     ...(current !== undefined && { current: current.name }),
     ...(failure !== undefined && { reason: failure.message }),
     versions: model.versionNames().map((name) => {
-      const { state, reason, loadTimeMs, session } = model.version(name)
+      const { state, reason, loadTimeMs, session, batchSafety } = model.version(name)
       return {
         version: name,
         state,
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
         ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
+        ...(batchSafety !== undefined && { batching: batchSafety }),
       }
     }),
     ...(current?.session !== undefined && {

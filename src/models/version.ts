@@ -5,6 +5,7 @@ import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js
 import type { Clock } from '../clock.js'
 import { asServingError, type ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
+import type { BatchProof, BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
 import type { BatchedModel, LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
@@ -55,7 +56,7 @@ export interface Lease {
 export interface VersionHost {
   /** Loads an artifact. @param label `model@version`, for messages */
   open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
-  readonly batching?: true | BatchingOptions | undefined
+  readonly batching?: boolean | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
   readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
@@ -139,6 +140,11 @@ export class ModelVersion {
     return this.#loaded?.model.session
   }
 
+  /** Whether requests may share a run, as far as that is known, while it is loaded. */
+  get batchSafety(): BatchSafety | undefined {
+    return this.#loaded?.model.batchSafety?.verdict
+  }
+
   /**
    * Loads the artifact; a load under way is joined, a ready version stays as it is, and a draining one that still
    * has leases serves again.
@@ -169,6 +175,9 @@ export class ModelVersion {
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
+      void model.batchSafety?.settled.then((verdict) => {
+        if (this.#loaded === loaded) this.#tell(verdict)
+      })
       void model.died.then((reason) => {
         if (this.#fail(reason, loaded)) onDied(reason)
       })
@@ -189,11 +198,18 @@ export class ModelVersion {
     moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
 
-  #batcher({ executor, batchable }: BatchedModel): Batcher<unknown, unknown> {
+  #tell({ safe, by, reason }: BatchSafety): void {
+    const message = `${this.label}: requests ${safe ? 'may share' : 'do not share'} a run (${by}): ${reason}`
+    // Limits were given for what is off.
+    if (!safe && typeof this.host.batching === 'object') this.host.warn?.(message)
+    else this.host.info?.(message)
+  }
+
+  #batcher({ executor, batchable, batchSafety }: BatchedModel): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
     const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
-      plan: this.#plan(),
+      plan: this.#plan(batchSafety),
       ...(clock !== undefined && { clock }),
       ...(maxDelayMs !== undefined && { maxDelayMs }),
       ...(maxBatchElements !== undefined && { maxBatchElements }),
@@ -204,11 +220,17 @@ export class ModelVersion {
     })
   }
 
-  #plan(): BatchPlan {
+  /** Requests are kept apart until it is known that they may share a run. */
+  #plan({ verdict, settled }: BatchProof): BatchPlan {
     const { batching } = this.host
-    if (batching === undefined) return new BatchPlan()
+    if (verdict.by === 'declared' && !verdict.safe) return new BatchPlan()
     const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
-    return new BatchPlan({ maxBatchSize: maxBatchSizeOf(batching), learns: !isGiven })
+    const plan = new BatchPlan({ maxBatchSize: maxBatchSizeOf(batching), learns: !isGiven })
+    if (!verdict.safe) plan.hold()
+    void settled.then(({ safe }) => {
+      if (safe) plan.release()
+    })
+    return plan
   }
 
   #cache(): PredictionCache<KeptAnswer> | undefined {

@@ -138,6 +138,11 @@ describe.each(hosts)('$name', ({ start }) => {
             instances: expect.any(Number),
             intraOpThreads: expect.any(Number),
             providers: ['cpu'],
+            batching: {
+              safe: expect.any(Boolean),
+              by: expect.stringMatching(/proven$/),
+              reason: expect.any(String),
+            },
           },
           { version: '1', state: 'registered' },
         ],
@@ -161,6 +166,11 @@ describe.each(hosts)('$name', ({ start }) => {
             instances: expect.any(Number),
             intraOpThreads: expect.any(Number),
             providers: ['cpu'],
+            batching: {
+              safe: expect.any(Boolean),
+              by: expect.stringMatching(/proven$/),
+              reason: expect.any(String),
+            },
           },
         ],
         inputs: [{ name: 'x', dtype: 'float32', shape: ['batch', 3] }],

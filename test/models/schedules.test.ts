@@ -4,6 +4,7 @@ import type { Batchable } from '../../src/batching/executor.js'
 import type { Priority } from '../../src/batching/waiting.js'
 import { ServingError } from '../../src/errors.js'
 import { CutOff } from '../../src/models/cut-off.js'
+import { statedSafety } from '../../src/models/batch-safety.js'
 import type { BatchedModel, RequestCodec } from '../../src/models/loaded-model.js'
 import { ModelVersion } from '../../src/models/version.js'
 import { ManualClock } from '../manual-clock.js'
@@ -27,6 +28,7 @@ const numbers: Batchable<Rows, Answers> = {
 class ManualModel implements BatchedModel {
   readonly codec = {} as RequestCodec
   readonly batchable = numbers as BatchedModel['batchable']
+  readonly batchSafety = statedSafety({ safe: true, by: 'declared', reason: 'rows are numbers' })
   readonly executor: BatchedModel['executor']
   readonly died: Promise<ServingError>
   die: (reason: ServingError) => void = () => {}
