@@ -10,6 +10,7 @@ import type { Awaitable } from './models/codec.js'
 import type { Encoded } from './models/loaded-model.js'
 import type { ModelManager } from './models/manager.js'
 import { plainCopy } from './models/plain-copy.js'
+import { submitWithRetries } from './models/resubmit.js'
 import type { KeptAnswer, Lease } from './models/version.js'
 
 export interface PredictOptions {
@@ -145,7 +146,7 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
       // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const running = run(lease, encoded, call)
+      const running = run(host, model, lease, encoded, call)
       const { result, queueMs, computeMs, batchRows, cache } = isPromise(running) ? await running : running
       const decoding = lease.codec.decode(result, encoded, cache !== 'off')
       const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
@@ -175,15 +176,27 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
 type RunAnswer = BatchAnswer<unknown> & { readonly cache: CacheStatus }
 
 /** The result of an input: kept by the version's cache, under way for an equal request, or computed. */
-function run(lease: Lease, encoded: Encoded, call: Call): Awaitable<RunAnswer> {
-  const { batcher, cache, codec } = lease
+function run(
+  { models }: PredictHost,
+  model: string,
+  lease: Lease,
+  encoded: Encoded,
+  call: Call,
+): Awaitable<RunAnswer> {
+  const { batcher, cache, codec, retries, version } = lease
+  const submit: Submit = (feeds, limits) =>
+    retries === 0
+      ? batcher.submit(feeds, limits)
+      : submitWithRetries(lease, feeds, limits, () => models.leaseAgain(model, version, limits))
   if (cache === undefined || call.options.cache === false) {
-    return uncached(batcher.submit(codec.own(encoded), call.limits))
+    return uncached(submit(codec.own(encoded), call.limits))
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, lease, encoded, call) : kept(hit, 'hit')
+  return hit === undefined ? cached(cache, key, submit, codec, encoded, call) : kept(hit, 'hit')
 }
+
+type Submit = (feeds: unknown, limits: SubmitOptions) => Promise<BatchAnswer<unknown>>
 
 async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswer> {
   const { result, queueMs, computeMs, batchRows } = await answer
@@ -193,7 +206,8 @@ async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswe
 async function cached(
   cache: NonNullable<Lease['cache']>,
   key: string,
-  { batcher, codec }: Lease,
+  submit: Submit,
+  codec: Lease['codec'],
   encoded: Encoded,
   { limits }: Call,
 ): Promise<RunAnswer> {
@@ -202,7 +216,7 @@ async function cached(
   // changed its input.
   const feeds = codec.own(encoded)
   const { value, status } = await cache.get(key, limits, async (flight) => {
-    const answer = await batcher.submit(feeds, { ...flight, whenFull })
+    const answer = await submit(feeds, { ...flight, whenFull })
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes }
   })
@@ -229,6 +243,7 @@ function inContext(error: ServingError, model: string, version: string | undefin
     'INFERENCE_FAILED',
     'INVALID_CODEC',
     'WORKER_DIED',
+    'RUN_TIMEOUT',
     'INTERNAL',
   )
   const label = `${model}@${version ?? ''}: `

@@ -41,6 +41,8 @@ export interface SubmitOptions extends WaitLimits {
   readonly priority?: Priority | undefined
   /** In the place of `priority`, where it may rise while the request waits. */
   readonly urgency?: Urgency | undefined
+  /** Whether it shares a run with no other. Default: false. */
+  readonly alone?: boolean | undefined
   /** Where the queue is full: refuse at once (default), or wait for room. */
   readonly whenFull?: 'reject' | 'wait' | undefined
 }
@@ -158,7 +160,7 @@ export class Batcher<I, R> implements BatchSource {
         input,
         rows,
         bytes: this.#batchable.bytes(input),
-        signature: this.#options.maxBatchSize === 1 ? '' : this.#batchable.signature(input),
+        signature: this.#signature(input, options),
         priority: urgency?.priority ?? options.priority ?? 1,
         sequence: this.#sequence++,
         submittedAt: this.#options.clock.now(),
@@ -186,6 +188,11 @@ export class Batcher<I, R> implements BatchSource {
       urgency?.onRaised(() => this.#prefer(request, urgency.priority))
       this.#planWake()
     })
+  }
+
+  #signature(input: I, { alone = false }: SubmitOptions): string {
+    if (this.#options.maxBatchSize === 1) return ''
+    return alone ? `alone ${this.#sequence}` : this.#batchable.signature(input)
   }
 
   /** Puts a request that waits behind those of a higher priority. */
@@ -302,6 +309,11 @@ export class Batcher<I, R> implements BatchSource {
       this.#wakePlanned = false
       this.#turnstile.wake()
     })
+  }
+
+  /** The executor has slots again. */
+  wake(): void {
+    this.#turnstile.wake()
   }
 
   hasBatch(): boolean {

@@ -78,7 +78,7 @@ export class AutoSession implements Session {
     this.#maxRows = maxRows
     this.#clock = clock
     this.#costs = new RunCosts(maxRows)
-    this.#waits = { thread: wait(), inline: wait() }
+    this.#waits = { thread: wait(), process: wait(), inline: wait() }
     this.died = new Promise((resolve) => (this.#die = resolve))
     this.#stage = this.#enter(session)
   }

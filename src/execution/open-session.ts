@@ -4,12 +4,13 @@ import { ServingError } from '../errors.js'
 import { AutoSession } from './auto.js'
 import { modelBytes } from './external-data.js'
 import { InlineSession } from './inline.js'
-import { Instances } from './instances.js'
+import { Instances, type InstancesOptions } from './instances.js'
 import { coreCount, sharedPermits } from './permits.js'
+import { openInProcess } from './process.js'
 import { nameOf, type Provider } from './providers.js'
 import type { Place, Session } from './session.js'
 import type { SessionOptions } from './session-options.js'
-import { ThreadSession } from './thread.js'
+import { openInThread } from './thread.js'
 import { workerThreads } from './worker-threads.js'
 
 /** Where sessions are to run: `auto` starts in a thread, and goes by what runs cost. */
@@ -21,8 +22,12 @@ export interface OpenOptions {
   readonly path: string
   /** Default: `"auto"`. */
   readonly placement?: Placement | undefined
-  /** Sessions of the artifact, each in a thread of its own. Default: 1. */
+  /** Sessions of the artifact, each in a thread or process of its own. Default: 1. */
   readonly instances?: number | undefined
+  /** Whether a thread is the session's own, or the one that all have who share one. Default: `"own"`. */
+  readonly worker?: 'own' | 'shared' | undefined
+  /** How long a run may compute before it is given up; not inline. Default: as long as it takes. */
+  readonly runTimeoutMs?: number | undefined
   /** Threads one run may use, clamped to the cores. Default: the cores, shared among the instances; 1 when inline. */
   readonly intraOpThreads?: number | undefined
   readonly session?: SessionOptions | undefined
@@ -30,8 +35,7 @@ export interface OpenOptions {
   readonly providers?: readonly Provider[] | undefined
   /** Rows of the largest batch that is to be expected; `auto` goes by its cost. Default: 1. */
   readonly maxRows?: number | undefined
-  /** Told of each of several instances that ends by itself, and is opened again. */
-  readonly onInstanceDied?: ((reason: ServingError) => void) | undefined
+  readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -39,32 +43,51 @@ export interface OpenOptions {
 const smallBytes = 1024 * 1024
 
 /**
- * Loads an artifact where its options say.
- * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED, and INVALID_OPTIONS for several instances inline
+ * Loads an artifact where its options say. What ends by itself is opened again, inline apart: see {@link Instances}.
+ * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED, and INVALID_OPTIONS for what does not go together
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
-  const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1 } = options
-  const { clock = systemClock, onInstanceDied } = options
-  if (placement === 'inline' && instances > 1) {
-    throw new ServingError(
-      'INVALID_OPTIONS',
-      `${path}: ${instances} instances inline would take turns on one thread; leave out instances, or placement.`,
-    )
-  }
+  const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1, runTimeoutMs } = options
+  const { clock = systemClock, instanceEvents, worker } = options
+  const objection = placementObjection(options)
+  if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
   const cores = Math.min(coreCount(), sharedPermits().total)
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
+  const artifact = { path, session, providers, intraOpThreads, runTimeoutMs }
+  const inWorker = {
+    thread: () => openInThread(artifact, { isShared: worker === 'shared' }),
+    process: () => openInProcess(artifact),
+  }
   const open = (place: Place): Promise<Session> =>
     place === 'inline'
       ? InlineSession.create({ path, session, providers, intraOpThreads: 1 })
-      : ThreadSession.create({ path, session, providers, intraOpThreads })
+      : Instances.create(instances, inWorker[place], { clock, ...instanceEvents })
 
-  if (instances > 1) return Instances.create(instances, () => open('thread'), { clock, onInstanceDied })
   if (placement !== 'auto') return open(placement)
   const onCpu = (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
-  const mayMove = onCpu && isSafeInline() && (await modelBytes(path, smallBytes)) <= smallBytes
-  if (!mayMove) return open('thread')
+  const mayMove = instances === 1 && runTimeoutMs === undefined && onCpu && isSafeInline()
+  if (!mayMove || (await modelBytes(path, smallBytes)) > smallBytes) return open('thread')
   return AutoSession.create(open, { maxRows, clock })
+}
+
+/** What of a model's options does not go together, if anything. */
+export function placementObjection({
+  placement,
+  instances = 1,
+  worker,
+  runTimeoutMs,
+}: Pick<OpenOptions, 'placement' | 'instances' | 'worker' | 'runTimeoutMs'>): string | undefined {
+  if (placement === 'inline' && instances > 1)
+    return `${instances} instances inline would take turns on one thread; leave out instances, or placement.`
+  if (placement === 'inline' && runTimeoutMs !== undefined)
+    return 'a run inline holds up the timer that would end it; leave out runTimeoutMs, or placement.'
+  if (worker !== 'shared') return undefined
+  if (instances > 1)
+    return `${instances} instances in one shared worker would take turns in it; leave out instances, or worker.`
+  if (placement === 'process' || placement === 'inline')
+    return `a shared worker is a thread; leave out worker, or the placement "${placement}".`
+  return undefined
 }
 
 /**

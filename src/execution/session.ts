@@ -1,4 +1,4 @@
-import type { ServingError } from '../errors.js'
+import { ServingError } from '../errors.js'
 import type { Feeds, TensorInfo } from '../tensor/tensor.js'
 import type { Provider, ProviderName } from './providers.js'
 import type { SessionOptions } from './session-options.js'
@@ -28,8 +28,15 @@ export interface LoadedArtifact {
   readonly warnings: readonly string[]
 }
 
-/** Where a session runs: in a worker thread of its own, or on the thread that asks. */
-export type Place = 'thread' | 'inline'
+/** Where a session runs: in a worker thread, in a child process, or on the thread that asks. */
+export type Place = 'thread' | 'process' | 'inline'
+
+/** A session that ended before it came to a run: the feeds are whole, and another session may be given them. */
+export class NotBegun extends ServingError<'WORKER_DIED'> {
+  constructor(message: string) {
+    super('WORKER_DIED', message)
+  }
+}
 
 /** A loaded artifact that can run a batch, wherever it is placed. */
 export interface Session extends LoadedArtifact {
@@ -43,7 +50,7 @@ export interface Session extends LoadedArtifact {
   readonly died: Promise<ServingError>
   /**
    * Runs one batch. The session takes ownership of the feeds' arrays and may detach them.
-   * @throws ServingError INFERENCE_FAILED, or WORKER_DIED
+   * @throws ServingError INFERENCE_FAILED, RUN_TIMEOUT, or WORKER_DIED
    */
   run(feeds: Feeds): Promise<RunResult>
   /** Waits for runs that were handed over, then gives everything back. A second call joins the first. */
@@ -59,4 +66,6 @@ export interface Artifact {
   readonly session?: SessionOptions | undefined
   /** The execution providers to use, the first that can be had before the others. Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** How long a run may compute before it is given up. Default: as long as it takes. */
+  readonly runTimeoutMs?: number | undefined
 }

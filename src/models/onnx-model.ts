@@ -36,16 +36,23 @@ export async function openOnnxModel(
     ...(source.config !== undefined && (await readVersionConfig(source.config))),
   }
   const { batching, placement, instances, intraOpThreads, session: sessionOptions, providers } = options
+  const { worker, runTimeoutMs, retries = 0 } = options
   const session = await openSession({
     path: source.file,
     placement,
     instances,
     intraOpThreads,
+    worker,
+    runTimeoutMs,
     session: sessionOptions,
     providers,
     // Without batching a request is a run, and mostly one row.
     maxRows: batching === undefined ? 1 : maxBatchSizeOf(batching),
-    onInstanceDied: (reason) => observer.instanceDied(reason),
+    instanceEvents: {
+      onInstanceDied: (reason) => observer.instanceDied(reason),
+      mayRestart: (reason) => observer.mayRestart(reason),
+      onInstanceOpened: () => observer.instanceOpened(),
+    },
   })
   for (const warning of session.warnings) observer.warn(warning)
   try {
@@ -60,7 +67,7 @@ export async function openOnnxModel(
     }
     return {
       codec,
-      executor: executorOf(session, isBatching),
+      executor: executorOf(session, { batched: isBatching, keepsFeeds: retries > 0 }),
       batchable: codec.batched ? rowsOf(session.signature) : wholeFeeds,
       session,
       died: session.died,

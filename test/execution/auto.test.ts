@@ -1,12 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
-import { InlineSession } from '../../src/execution/inline.js'
 import type { Place } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { ManualClock } from '../manual-clock.js'
 import { addInt64 } from '../onnx/models.js'
 import { FakeSession, settled } from './fake-session.js'
-import { feeds, modelFolder, numbers } from './support.js'
+import { feeds, modelFolder, numbers, openAt } from './support.js'
 
 /** Runs until the session has been judged once more. */
 async function runMany(session: AutoSession, rows = 1): Promise<void> {
@@ -235,7 +233,7 @@ describe('real sessions', () => {
     const artifact = modelFolder()('add', addInt64())
     const session = await AutoSession.create(
       async (place) => {
-        const opened = await (place === 'inline' ? InlineSession : ThreadSession).create(artifact)
+        const opened = await openAt[place](artifact)
         const run = opened.run.bind(opened)
         // In a thread they seem cheap, inline dear.
         opened.run = async (given) => ({ ...(await run(given)), computeMs: place === 'inline' ? 1 : 0.001 })

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.js'
 import type { ServingError } from '../../src/errors.js'
 import { Instances } from '../../src/execution/instances.js'
-import { ThreadSession } from '../../src/execution/thread.js'
+import { openInThread } from '../../src/execution/thread.js'
 import { ManualClock } from '../manual-clock.js'
 import { identityModel } from '../onnx/models.js'
 import { FakeSession, settled } from './fake-session.js'
@@ -189,7 +189,7 @@ describe('instances in real threads', () => {
     const workers: Worker[] = []
     const collect = (worker: Worker) => workers.push(worker)
     process.on('worker', collect)
-    const instances = await Instances.create(2, () => ThreadSession.create(artifact), { clock: systemClock })
+    const instances = await Instances.create(2, () => openInThread(artifact), { clock: systemClock })
     const ended = workers[0] && once(workers[0], 'exit')
     await workers[0]?.terminate()
     await ended

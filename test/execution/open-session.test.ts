@@ -7,7 +7,6 @@ import { Instances } from '../../src/execution/instances.js'
 import { openSession, type OpenOptions } from '../../src/execution/open-session.js'
 import { coreCount, sharedPermits } from '../../src/execution/permits.js'
 import type { Session } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { addExternal, identityModel, loopModel } from '../onnx/models.js'
 import { bundle, run } from './program.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
@@ -30,11 +29,11 @@ describe('openSession', () => {
   it.each([
     { options: {}, kind: AutoSession, placement: 'thread' },
     { options: { placement: 'auto' }, kind: AutoSession, placement: 'thread' },
-    { options: { placement: 'thread' }, kind: ThreadSession, placement: 'thread' },
+    { options: { placement: 'thread' }, kind: Instances, placement: 'thread' },
     { options: { placement: 'inline' }, kind: InlineSession, placement: 'inline' },
     { options: { instances: 2 }, kind: Instances, placement: 'thread' },
     { options: { providers: ['cpu'] }, kind: AutoSession, placement: 'thread' },
-    { options: { providers: ['cuda', 'cpu'] }, kind: ThreadSession, placement: 'thread' },
+    { options: { providers: ['cuda', 'cpu'] }, kind: Instances, placement: 'thread' },
   ] as const)('makes of $options what they say', async ({ options, kind, placement }) => {
     const session = await open(options)
     expect(session).toBeInstanceOf(kind)
@@ -50,7 +49,7 @@ describe('openSession', () => {
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(12))
     expect(await open({ path: model })).toBeInstanceOf(AutoSession)
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(1024 * 1024))
-    expect(await open({ path: model })).toBeInstanceOf(ThreadSession)
+    expect(await open({ path: model })).toBeInstanceOf(Instances)
   })
 
   it('leaves a model in its thread whose runs take a millisecond', async () => {

@@ -6,8 +6,8 @@ import { ServingError } from '../../src/errors.js'
 import { loadRuntime } from '../../src/execution/onnx.js'
 import { sharedPermits } from '../../src/execution/permits.js'
 import { findRuntime } from '../../src/execution/runtime.js'
-import type { Artifact } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
+import type { Artifact, Session } from '../../src/execution/session.js'
+import { openInThread } from '../../src/execution/thread.js'
 import {
   addInt64,
   convolution,
@@ -28,19 +28,19 @@ const busy = write('busy', loopModel({ ms: 300 }))
 /** Stands for the main thread where it takes permits itself. */
 const thisThread = -1
 
-const opened: ThreadSession[] = []
+const opened: Session[] = []
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((session) => session.close()))
 })
 
-async function open(artifact: Artifact): Promise<ThreadSession> {
-  const session = await ThreadSession.create(artifact)
+async function open(artifact: Artifact): Promise<Session> {
+  const session = await openInThread(artifact)
   opened.push(session)
   return session
 }
 
 /** Opens a session, and gives the worker that was started for it as well. */
-async function openWithWorker(artifact: Artifact): Promise<[ThreadSession, Worker]> {
+async function openWithWorker(artifact: Artifact): Promise<[Session, Worker]> {
   const started = once(process, 'worker') as Promise<[Worker]>
   const session = await open(artifact)
   const [worker] = await started
@@ -97,7 +97,7 @@ describe('a session in a thread', () => {
   })
 
   it('leaves the event loop turning while it loads', async () => {
-    const loading = ThreadSession.create(write('slow-to-load', slowToLoad()))
+    const loading = openInThread(write('slow-to-load', slowToLoad()))
     expect(await turnsDuring(loading)).toBeGreaterThan(50)
     opened.push(await loading)
   })
@@ -221,7 +221,7 @@ describe('loading', () => {
     { kind: 'a ZipMap that can not be rewritten', bytes: zipMapModel({ alsoTakenBy: 'node' }) },
   ])('refuses $kind, by its path', async ({ kind, bytes }) => {
     const artifact = write(kind, bytes)
-    await expect(ThreadSession.create(artifact)).rejects.toMatchObject({
+    await expect(openInThread(artifact)).rejects.toMatchObject({
       code: 'INVALID_MODEL',
       message: expect.stringContaining(artifact.path),
     })
@@ -229,7 +229,7 @@ describe('loading', () => {
 
   it('refuses a file that is not there, by its path', async () => {
     const path = identity.path.replace('identity', 'missing')
-    await expect(ThreadSession.create({ path, intraOpThreads: 1 })).rejects.toMatchObject({
+    await expect(openInThread({ path, intraOpThreads: 1 })).rejects.toMatchObject({
       code: 'INVALID_MODEL',
       message: expect.stringContaining(path),
     })
@@ -238,7 +238,7 @@ describe('loading', () => {
   it('leaves no worker behind where it fails', async () => {
     const started = once(process, 'worker') as Promise<[Worker]>
     const path = identity.path.replace('identity', 'missing')
-    await expect(ThreadSession.create({ path, intraOpThreads: 1 })).rejects.toThrow(ServingError)
+    await expect(openInThread({ path, intraOpThreads: 1 })).rejects.toThrow(ServingError)
     const [worker] = await started
     expect(worker.threadId).toBe(-1)
   })
@@ -306,7 +306,7 @@ describe('a worker that ends on its own', () => {
 
   it('rejects the loading', async () => {
     const started = once(process, 'worker') as Promise<[Worker]>
-    const loading = ThreadSession.create(identity)
+    const loading = openInThread(identity)
     const [worker] = await started
     await Promise.all([worker.terminate(), expect(loading).rejects.toMatchObject({ code: 'WORKER_DIED' })])
   })

@@ -1,0 +1,40 @@
+import type { BatchAnswer } from '../batching/batch-run.js'
+import type { SubmitOptions } from '../batching/batcher.js'
+import { ServingError } from '../errors.js'
+import type { Lease } from './version.js'
+
+/**
+ * Runs feeds, and runs them again where the worker that had them died: as often as the version's `retries` say, each
+ * time alone, so that a request that ends its worker takes no others with it. Where the version is loaded anew in the
+ * meantime, that is waited for; it costs no retry, as the request did not run.
+ *
+ * @param again a lease on the version, once it serves again
+ * @throws ServingError what the last attempt, or `again`, throws
+ */
+export async function submitWithRetries(
+  { batcher, retries }: Lease,
+  feeds: unknown,
+  limits: SubmitOptions,
+  again: () => Promise<Lease>,
+): Promise<BatchAnswer<unknown>> {
+  let left = retries
+  let alone = false
+  let lease: Lease | undefined
+  try {
+    for (;;) {
+      try {
+        return await (lease?.batcher ?? batcher).submit(feeds, { ...limits, alone })
+      } catch (error) {
+        if (ServingError.is(error, 'WORKER_DIED')) {
+          if (left-- === 0) throw error
+          alone = true
+        } else if (!ServingError.is(error, 'MODEL_NOT_READY')) throw error
+      }
+      lease?.release()
+      lease = undefined
+      lease = await again()
+    }
+  } finally {
+    lease?.release()
+  }
+}
