@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import type { Worker } from 'node:worker_threads'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ServingError } from '../../src/errors.js'
 import { loadRuntime } from '../../src/execution/onnx.js'
 import { sharedPermits } from '../../src/execution/permits.js'
@@ -24,6 +24,7 @@ import { feeds, modelFolder, numbers, slowToLoad, turnsDuring } from './support.
 const write = modelFolder()
 const identity = write('identity', identityModel())
 const busy = write('busy', loopModel({ ms: 300 }))
+const long = write('long', loopModel({ ms: 1500 }))
 
 /** Stands for the main thread where it takes permits itself. */
 const thisThread = -1
@@ -309,5 +310,99 @@ describe('a worker that ends on its own', () => {
     const loading = openInThread(identity)
     const [worker] = await started
     await Promise.all([worker.terminate(), expect(loading).rejects.toMatchObject({ code: 'WORKER_DIED' })])
+  })
+})
+
+describe('a run that takes longer than it may', () => {
+  const permits = sharedPermits()
+
+  it('is given up, returns its permits, and its thread ends once it can be stopped', async () => {
+    const [session, worker] = await openWithWorker({ ...long, runTimeoutMs: 100 })
+    const [run, next] = [session.run(feeds(1, 4)), session.run(feeds(1, 4))]
+    await expect(run).rejects.toMatchObject({ code: 'RUN_TIMEOUT', retryable: true })
+    await expect(next).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    expect(await session.died).toMatchObject({
+      code: 'WORKER_DIED',
+      message: expect.stringContaining("a thread can't be stopped"),
+    })
+    expect(permits.available).toBe(permits.total)
+
+    const beside = await open(identity)
+    expect(numbers((await beside.run(feeds(1, 3))).outputs)).toHaveLength(3)
+    expect(worker.threadId).not.toBe(-1)
+    await once(worker, 'exit')
+    expect(permits.available).toBe(permits.total)
+  })
+
+  it('is no longer watched once it is answered', async () => {
+    const session = await open({ ...identity, runTimeoutMs: 50 })
+    await session.run(feeds(1, 3))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('is not given up where its answer came while this thread was busy', async () => {
+    const session = await open({ ...busy, runTimeoutMs: 900 })
+    const run = session.run(feeds(1, 4))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000)
+    expect(numbers((await run).outputs)).toHaveLength(4)
+  })
+})
+
+describe('a shared worker', () => {
+  const workers: Worker[] = []
+  const collect = (worker: Worker) => workers.push(worker)
+  beforeEach(() => {
+    workers.length = 0
+    process.on('worker', collect)
+  })
+  afterEach(() => process.off('worker', collect))
+
+  const share = async (artifact: Artifact) => {
+    const session = await openInThread(artifact, { isShared: true })
+    opened.push(session)
+    return session
+  }
+
+  it('is one thread for all its sessions, and ends with the last', async () => {
+    const [a, b] = await Promise.all([share(identity), share(write('add', addInt64()))])
+    expect(workers).toHaveLength(1)
+    const one = { dtype: 'int64', shape: [1, 3], data: BigInt64Array.of(1n, 1n, 1n) } as const
+    const [first, second] = await Promise.all([a.run(feeds(1, 3)), b.run({ x: one })])
+    expect(numbers(second.outputs)).toEqual([2n, 3n, 4n])
+    expect(numbers(first.outputs)).toHaveLength(3)
+
+    await a.close()
+    await expect(a.run(feeds(1, 3))).rejects.toMatchObject({ code: 'CLOSED' })
+    await b.run({ x: { ...one, data: BigInt64Array.of(1n, 1n, 1n) } })
+    expect(workers[0]?.threadId).not.toBe(-1)
+    await b.close()
+    expect(workers[0]?.threadId).toBe(-1)
+
+    const later = await share(identity)
+    expect(workers).toHaveLength(2)
+    expect(numbers((await later.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('is not the one of a session that has its own', async () => {
+    await Promise.all([share(identity), open(identity)])
+    expect(workers).toHaveLength(2)
+  })
+
+  it('outlives a model that it can not load', async () => {
+    const session = await share(identity)
+    await expect(share(write('empty', new Uint8Array()))).rejects.toMatchObject({ code: 'INVALID_MODEL' })
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+    expect(workers).toHaveLength(1)
+  })
+
+  it('takes all its sessions along when it dies, and is followed by another', async () => {
+    const sessions = await Promise.all([share(identity), share(identity)])
+    await workers[0]?.terminate()
+    for (const { died } of sessions) expect(await died).toMatchObject({ code: 'WORKER_DIED' })
+    const next = await share(identity)
+    expect(numbers((await next.run(feeds(1, 3))).outputs)).toHaveLength(3)
+    expect(workers).toHaveLength(2)
   })
 })
