@@ -112,7 +112,7 @@ export class Instances implements Session {
       try {
         return await session.run(feeds)
       } catch (error) {
-        if (!(error instanceof NotBegun)) throw error
+        if (!(error instanceof NotBegun) || !error.hasFeeds) throw error
         // Another session can have it, once the death of this one is known here.
         await session.died
       } finally {
@@ -129,10 +129,10 @@ export class Instances implements Session {
     return least
   }
 
-  /** Waits for an instance that is being opened. @throws ServingError where there is none */
+  /** Waits for an instance that is being opened. @throws NotBegun where there is none */
   async #restart(): Promise<void> {
     const opening = this.#instances.find((instance) => instance.opening !== undefined)?.opening
-    if (opening === undefined) throw this.#death ?? new ServingError('WORKER_DIED', 'no instance lives')
+    if (opening === undefined) throw new NotBegun(this.#death?.message ?? 'no instance lives', true)
     await opening
   }
 

@@ -1,24 +1,14 @@
 /**
- * Ends the process once its parent has ended, however that came about. In a thread of its own, for the others may be
- * inside the runtime: the parent holds the other end of a pipe, in which nothing ever comes but its end.
+ * Ends the process once its parent has ended, however that came about: the parent holds the other end of a pipe, in
+ * which nothing ever comes but its end. In a thread of its own, for the others may be inside the runtime.
  */
-import { readSync } from 'node:fs'
+import { Socket } from 'node:net'
 
 /** Which file of this process is the pipe: see `process.ts`. */
 const lifelineFd = 3
 
-const pause = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
-const byte = new Uint8Array(1)
-
-function hasEnded(): boolean {
-  try {
-    return readSync(lifelineFd, byte) === 0
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return true
-    Atomics.wait(pause, 0, 0, 200) // a pipe that is not to be waited at
-    return false
-  }
-}
-
-while (!hasEnded());
-process.kill(process.pid, 'SIGKILL')
+// Not a blocking read, which would keep a process that exits from ending this thread.
+new Socket({ fd: lifelineFd })
+  .on('error', () => {}) // followed by its close
+  .on('close', () => process.kill(process.pid, 'SIGKILL'))
+  .resume()

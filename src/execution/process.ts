@@ -26,6 +26,7 @@ export async function openInProcess(artifact: Artifact): Promise<Session> {
 class ProcessHost extends WorkerHost {
   readonly placement = 'process'
   readonly copiesFeeds = true
+  readonly asksForPermits = true
   readonly #child: ChildProcess
   readonly #permits: Permits = sharedPermits()
   readonly #gone: Promise<void>

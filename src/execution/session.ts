@@ -31,9 +31,13 @@ export interface LoadedArtifact {
 /** Where a session runs: in a worker thread, in a child process, or on the thread that asks. */
 export type Place = 'thread' | 'process' | 'inline'
 
-/** A session that ended before it came to a run: the feeds are whole, and another session may be given them. */
+/** A session that ended before it came to a run, which is no fault of that run's. */
 export class NotBegun extends ServingError<'WORKER_DIED'> {
-  constructor(message: string) {
+  constructor(
+    message: string,
+    /** Whether the feeds are still there, so that another session may be given them. */
+    readonly hasFeeds: boolean,
+  ) {
     super('WORKER_DIED', message)
   }
 }

@@ -33,6 +33,7 @@ export async function openInThread(
 class ThreadHost extends WorkerHost {
   readonly placement = 'thread'
   readonly copiesFeeds = false
+  readonly asksForPermits = false
   readonly #worker: Worker
   readonly #threadId: number
   readonly #handshake = new Handshake()

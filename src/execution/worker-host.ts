@@ -19,8 +19,10 @@ export interface HandedRun {
  */
 export abstract class WorkerHost {
   abstract readonly placement: 'thread' | 'process'
-  /** Whether feeds are copied on their way, so that those of a run that never began are still whole. */
+  /** Whether feeds are copied on their way, so that those of a run that never began are still here. */
   abstract readonly copiesFeeds: boolean
+  /** Whether a run begins only once it is told to. */
+  abstract readonly asksForPermits: boolean
   readonly #sessions = new Map<number, WorkerSession>()
   #lastKey = 0
   #lastRun = 0
@@ -89,7 +91,10 @@ export abstract class WorkerHost {
   protected lost(reason: string): void {
     if (this.#death !== undefined) return
     this.#death = new ServingError('WORKER_DIED', reason)
-    for (const session of this.#sessions.values()) session.lost(this.#death)
+    const sessions = [...this.#sessions.values()]
+    // Runs go in the order they were handed over, whatever session they are of.
+    const oldest = Math.min(...sessions.map((session) => session.oldestRun ?? Infinity))
+    for (const session of sessions) session.lost(this.#death, this.asksForPermits ? undefined : oldest)
   }
 
   /** Lets a run begin as soon as it may; a worker that takes its permits itself needs no leave. */

@@ -71,7 +71,7 @@ export class WorkerSession implements Session {
     if (this.#closing !== undefined)
       return Promise.reject(new ServingError('CLOSED', 'the session is closed'))
     const { death } = this.#host
-    if (death !== undefined) return Promise.reject(new NotBegun(death.message))
+    if (death !== undefined) return Promise.reject(new NotBegun(death.message, true))
     const id = this.#host.nextRun()
     const answer = new Promise<RunResult>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, begun: false, watchdog: undefined })
@@ -127,13 +127,22 @@ export class WorkerSession implements Session {
     }
   }
 
-  /** The worker will answer nothing more. */
-  lost(death: ServingError): void {
+  /** The run that was handed over before the others and is not answered. */
+  get oldestRun(): number | undefined {
+    for (const id of this.#pending.keys()) return id
+    return undefined
+  }
+
+  /**
+   * The worker will answer nothing more.
+   * @param computing the run that a worker was computing which does not wait for leave
+   */
+  lost(death: ServingError, computing: number | undefined): void {
     this.#loading?.reject(death)
     for (const id of [...this.#pending.keys()]) {
       const run = this.#take(id)
-      const isWhole = this.#host.copiesFeeds && run?.begun === false
-      run?.reject(isWhole ? new NotBegun(death.message) : death)
+      const hasBegun = run?.begun === true || id === computing
+      run?.reject(hasBegun ? death : new NotBegun(death.message, this.#host.copiesFeeds))
     }
     this.#closed?.()
     if (this.#closing === undefined) this.#die(death)
@@ -152,7 +161,7 @@ export class WorkerSession implements Session {
   }
 
   #giveUp(id: number, runTimeoutMs: number): void {
-    const run = this.#take(id)
+    const run = this.#pending.get(id)
     if (run === undefined) return
     run.reject(new ServingError('RUN_TIMEOUT', `the run took longer than ${runTimeoutMs} ms (runTimeoutMs)`))
     this.#host.giveUp(runTimeoutMs)

@@ -1,12 +1,13 @@
 import type { BatchAnswer } from '../batching/batch-run.js'
 import type { SubmitOptions } from '../batching/batcher.js'
 import { ServingError } from '../errors.js'
+import { NotBegun } from '../execution/session.js'
 import type { Lease } from './version.js'
 
 /**
  * Runs feeds, and runs them again where the worker that had them died: as often as the version's `retries` say, each
- * time alone, so that a request that ends its worker takes no others with it. Where the version is loaded anew in the
- * meantime, that is waited for; it costs no retry, as the request did not run.
+ * time alone, so that a request that ends its worker takes no others with it. A death before its run began costs no
+ * retry. Where the version is loaded anew in the meantime, that is waited for.
  *
  * @param again a lease on the version, once it serves again
  * @throws ServingError what the last attempt, or `again`, throws
@@ -25,10 +26,10 @@ export async function submitWithRetries(
       try {
         return await (lease?.batcher ?? batcher).submit(feeds, { ...limits, alone })
       } catch (error) {
-        if (ServingError.is(error, 'WORKER_DIED')) {
-          if (left-- === 0) throw error
-          alone = true
-        } else if (!ServingError.is(error, 'MODEL_NOT_READY')) throw error
+        if (!ServingError.is(error, 'WORKER_DIED', 'MODEL_NOT_READY')) throw error
+        const hasRun = ServingError.is(error, 'WORKER_DIED') && !(error instanceof NotBegun)
+        if (hasRun && left-- === 0) throw error
+        alone ||= hasRun
       }
       lease?.release()
       lease = undefined

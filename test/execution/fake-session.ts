@@ -75,7 +75,7 @@ export class FakeSession implements Session {
 
   /** Dies in the first of the runs it has, and before it came to the others. */
   dieAtWork(): void {
-    for (const { reject } of this.#held.splice(1)) reject(new NotBegun('it died'))
+    for (const { reject } of this.#held.splice(1)) reject(new NotBegun('it died', true))
     this.die()
   }
 

@@ -203,6 +203,23 @@ describe('a process that dies', () => {
     await session.died
   })
 
+  it('by itself ends as it would alone', async () => {
+    runtime.path = join(folder, 'exiting.cjs')
+    writeFileSync(
+      runtime.path,
+      `const metadata = [{ name: 'x', isTensor: true, type: 'float32', shape: ['batch', 3] }]
+      const run = () => new Promise(() => { setImmediate(() => process.exit(3)) })
+      exports.InferenceSession = {
+        create: async () => ({ inputMetadata: metadata, outputMetadata: metadata, release: async () => {}, run }),
+      }`,
+    )
+    const session = await open(identity).finally(() => (runtime.path = undefined))
+    await expect(session.run(feeds(1, 3))).rejects.toMatchObject({
+      code: 'WORKER_DIED',
+      message: 'the worker process ended with code 3',
+    })
+  })
+
   it('while it loads is told to who loads', async () => {
     const loading = openInProcess(identity)
     process.kill(lastPid(), 'SIGKILL')
