@@ -86,11 +86,11 @@ class ProcessHost extends WorkerHost {
   }
 
   /** Lets a run compute, and settles once that is over. */
-  async #permit({ id, width, over, begin }: HandedRun): Promise<void> {
-    const taken = await this.#permits.take(width)
-    if (begin()) {
-      this.post({ type: 'permit', id })
-      await over
+  async #permit(run: HandedRun): Promise<void> {
+    const taken = await this.#permits.take(run.width)
+    if (run.begin()) {
+      this.post({ type: 'permit', id: run.id })
+      await run.over
     }
     this.#permits.release(taken)
   }

@@ -42,39 +42,39 @@ export class WorkerSessions {
   }
 
   async #open(session: number, artifact: Artifact, runtimePath: string): Promise<void> {
-    const { send, native } = this.surroundings
+    const worker = this.surroundings
     try {
-      const onnx = await native(() => OnnxSession.create(loadRuntime(runtimePath), artifact))
+      const onnx = await worker.native(() => OnnxSession.create(loadRuntime(runtimePath), artifact))
       this.#opened.set(session, { onnx, artifact })
       const { signature, providers, warnings } = onnx
-      send({ type: 'opened', session, loaded: { signature, providers, warnings } })
+      worker.send({ type: 'opened', session, loaded: { signature, providers, warnings } })
     } catch (error) {
       const { code, message } = asServingError(error)
-      send({ type: 'refused', session, code, message })
+      worker.send({ type: 'refused', session, code, message })
     }
   }
 
   async #run(session: number, id: number, feeds: Feeds): Promise<void> {
-    const { send, native, permitted } = this.surroundings
+    const worker = this.surroundings
     try {
       const { onnx, artifact } = this.#session(session)
-      const result = await permitted(id, artifact.intraOpThreads, () => {
-        if (artifact.runTimeoutMs !== undefined) send({ type: 'began', session, id })
-        return native(() => onnx.run(feeds))
+      const result = await worker.permitted(id, artifact.intraOpThreads, () => {
+        if (artifact.runTimeoutMs !== undefined) worker.send({ type: 'began', session, id })
+        return worker.native(() => onnx.run(feeds))
       })
-      send({ type: 'result', session, id, result }, buffersOf(result.outputs))
+      worker.send({ type: 'result', session, id, result }, buffersOf(result.outputs))
     } catch (error) {
       const { code, message } = asServingError(error)
-      send({ type: 'failed', session, id, code, message })
+      worker.send({ type: 'failed', session, id, code, message })
     }
   }
 
   async #close(session: number): Promise<void> {
-    const { send, native } = this.surroundings
+    const worker = this.surroundings
     const opened = this.#opened.get(session)
     this.#opened.delete(session)
-    if (opened !== undefined) await native(() => opened.onnx.release())
-    send({ type: 'closed', session })
+    if (opened !== undefined) await worker.native(() => opened.onnx.release())
+    worker.send({ type: 'closed', session })
   }
 
   #session(session: number): Opened {

@@ -3,7 +3,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 
 /** The child processes that this one started, the last one last. */
-export const children: ChildProcess[] = []
+const children: ChildProcess[] = []
 subscribe('child_process', (message) => {
   children.push((message as { process: ChildProcess }).process)
 })
