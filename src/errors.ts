@@ -96,6 +96,11 @@ export const errorTable = {
     retryable: true,
     meaning: 'The worker that ran the request ended before it answered.',
   },
+  RUN_TIMEOUT: {
+    status: 503,
+    retryable: true,
+    meaning: 'The run took longer than runTimeoutMs and was given up.',
+  },
   CLOSED: { status: 503, retryable: false, meaning: 'The serving is closing or closed.' },
   TIMEOUT: { status: 504, retryable: true, meaning: 'The deadline passed before the answer was there.' },
   INTERNAL: { status: 500, retryable: false, meaning: 'A defect in mlserving or in code it called.' },

@@ -10,6 +10,8 @@ import type { Awaitable } from './models/codec.js'
 import type { Encoded } from './models/loaded-model.js'
 import type { ModelManager } from './models/manager.js'
 import { plainCopy } from './models/plain-copy.js'
+import { submitWithRetries } from './models/resubmit.js'
+import type { PipelineLimits } from './models/pipeline-runs.js'
 import type { KeptAnswer, Lease } from './models/version.js'
 import { StageCalls, type StageMeta } from './predict-stage.js'
 
@@ -175,7 +177,7 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
       const stages = lease.isPipeline ? stagesOf(host, `${model}@${version}`, call) : undefined
-      const running = run(lease, encoded, limits, options.cache, stages)
+      const running = run(host, model, lease, encoded, limits, options.cache, stages)
       const { result, queueMs, computeMs, batchRows, cache, degraded } = isPromise(running)
         ? await running
         : running
@@ -222,21 +224,29 @@ type RunAnswer = BatchAnswer<unknown> & {
  * @param stages of a pipeline
  */
 function run(
+  { models }: PredictHost,
+  model: string,
   lease: Lease,
   encoded: Encoded,
   limits: SubmitOptions,
   caching: PredictOptions['cache'],
   stages: StageCalls | undefined,
 ): Awaitable<RunAnswer> {
-  const { batcher, cache, codec } = lease
+  const { batcher, cache, codec, retries, version } = lease
+  const submit: Submit = (feeds, bounds) =>
+    retries === 0
+      ? batcher.submit(feeds, bounds)
+      : submitWithRetries(lease, feeds, bounds, () => models.leaseAgain(model, version, bounds))
   if (cache === undefined || caching === false) {
     const asked = stages === undefined ? limits : { ...limits, caller: stages }
-    return uncached(batcher.submit(codec.own(encoded), asked), stages)
+    return uncached(submit(codec.own(encoded), asked), stages)
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, lease, encoded, limits, stages) : kept(hit, 'hit')
+  return hit === undefined ? cached(cache, key, submit, codec, encoded, limits, stages) : kept(hit, 'hit')
 }
+
+type Submit = (feeds: unknown, limits: PipelineLimits) => Promise<BatchAnswer<unknown>>
 
 async function uncached(
   answer: Promise<BatchAnswer<unknown>>,
@@ -249,7 +259,8 @@ async function uncached(
 async function cached(
   cache: NonNullable<Lease['cache']>,
   key: string,
-  { batcher, codec }: Lease,
+  submit: Submit,
+  codec: Lease['codec'],
   encoded: Encoded,
   limits: SubmitOptions,
   stages: StageCalls | undefined,
@@ -262,7 +273,7 @@ async function cached(
   const joins = stages?.isPipeline !== true
   const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
     const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
-    const answer = await batcher.submit(feeds, asked)
+    const answer = await submit(feeds, asked)
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes, degraded: stages?.degraded }
   })
@@ -297,6 +308,7 @@ function inContext(error: ServingError, model: string, version: string | undefin
     'INFERENCE_FAILED',
     'INVALID_CODEC',
     'WORKER_DIED',
+    'RUN_TIMEOUT',
     'INTERNAL',
   )
   const label = `${model}@${version ?? ''}: `

@@ -41,6 +41,8 @@ export interface SubmitOptions extends WaitLimits {
   readonly urgency?: Urgency | undefined
   /** On whose behalf: those who wait share the runs among them. Default: all are one. */
   readonly tenant?: string | undefined
+  /** Whether it shares a run with no other. Default: false. */
+  readonly alone?: boolean | undefined
   /** Where the queue is full: refuse at once (default), or wait for room. */
   readonly whenFull?: 'reject' | 'wait' | undefined
 }
@@ -165,7 +167,7 @@ export class Batcher<I, R> implements BatchSource {
         rows,
         bytes: this.#batchable.bytes(input),
         rowElements: this.#batchable.rowElements(input),
-        signature: this.#plan.mayBatch ? this.#batchable.signature(input) : '',
+        signature: this.#signature(input, options),
         priority: urgency?.priority ?? options.priority ?? 1,
         tenant: options.tenant ?? '',
         sequence: this.#sequence++,
@@ -183,6 +185,11 @@ export class Batcher<I, R> implements BatchSource {
       urgency?.onRaised(() => this.#prefer(request, urgency.priority))
       this.#planWake()
     })
+  }
+
+  #signature(input: I, { alone = false }: SubmitOptions): string {
+    if (!this.#plan.mayBatch) return ''
+    return alone ? `alone ${this.#sequence}` : this.#batchable.signature(input)
   }
 
   /** Puts a request that waits behind those of a higher priority. */
@@ -271,6 +278,11 @@ export class Batcher<I, R> implements BatchSource {
       this.#wakePlanned = false
       this.#turnstile.wake()
     })
+  }
+
+  /** The executor has slots again. */
+  wake(): void {
+    this.#turnstile.wake()
   }
 
   hasBatch(): boolean {

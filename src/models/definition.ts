@@ -1,4 +1,5 @@
 import { ServingError } from '../errors.js'
+import { placementObjection } from '../execution/open-session.js'
 import { checkFields, func, provided, text, type Fields } from '../options.js'
 import { isDType } from '../tensor/tensor.js'
 import type { Awaitable, Codec, OutputSpec } from './codec.js'
@@ -92,12 +93,8 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
       'INVALID_OPTIONS',
       'onnx(): source is missing; it must be a folder or an .onnx file.',
     )
-  if (options.placement === 'inline' && (options.instances ?? 1) > 1) {
-    throw new ServingError(
-      'INVALID_OPTIONS',
-      'onnx(): instances inline would take turns on one thread; leave out instances, or placement.',
-    )
-  }
+  const objection = placementObjection(options)
+  if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `onnx(): ${objection}`)
   const takesBytes = [options.input, options.encode, options.codec].some((part) => part !== undefined)
   if (options.accepts !== undefined && !takesBytes) {
     throw new ServingError(

@@ -76,8 +76,12 @@ interface ModelLife {
 export interface LoadObserver {
   /** Something that the operator should know, such as a provider that is missing. */
   warn(message: string): void
-  /** One of several instances ended by itself, and is opened again. */
+  /** A session ended by itself, and is opened again. */
   instanceDied(reason: ServingError): void
   /** The session moved to another layout, or stays in the one it tried. */
   moved(message: string): void
+  /** The last session, or the only one, has ended by itself. @returns whether it is opened again at once */
+  mayRestart(reason: ServingError): boolean
+  /** A session that had ended serves again. */
+  instanceOpened(): void
 }

@@ -229,6 +229,22 @@ export class ModelManager<N extends string = string> {
     throw this.#notReady(found, version)
   }
 
+  /**
+   * A lease on a version that a request had one on, for another attempt: where its session died, once it was loaded
+   * again, if that is to be soon.
+   * @throws ServingError MODEL_NOT_READY, VERSION_NOT_FOUND, CLOSED, ABORTED, TIMEOUT
+   */
+  async leaseAgain(model: string, version: string, limits: WaitLimits): Promise<Lease> {
+    const found = this.#model(model)
+    let lease = this.tryLease(model, version)
+    if (lease === undefined) {
+      await this.within(limits, found.comeback(version) ?? Promise.resolve())
+      lease = this.tryLease(model, version)
+    }
+    if (lease === undefined) throw this.#notReady(found, version)
+    return lease
+  }
+
   /** A lease, where one is to be had at once: the path of nearly every request. @throws ServingError CLOSED */
   tryLease(model: string, version?: string, isStage = false): Lease | undefined {
     if (this.#closing !== undefined && !isStage) throw closed()

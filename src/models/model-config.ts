@@ -97,17 +97,35 @@ export interface ModelOptions extends CommonOptions {
   /** How outputs become `prediction` and `confidence`. Default: the outputs themselves are the prediction. */
   readonly task?: Task
   /**
-   * Where sessions run: in a `"thread"` of their own, `"inline"` on the event loop, which only suits models of a few
-   * microseconds, or `"auto"`, which starts in a thread and measures: a small model whose largest batch costs less
+   * Where sessions run: in a `"thread"` of their own; in a child `"process"`, which may crash or be killed and costs
+   * nothing but the runs it computed; `"inline"` on the event loop, which only suits models of a few microseconds; or
+   * `"auto"`, which starts in a thread and measures: a small model whose largest batch costs less
    * than the way to a thread moves inline, and one that is always asked has several sessions where they get more
    * done. Default: `"auto"`.
    */
   readonly placement?: Placement
   /**
-   * Sessions of a version, each in a thread of its own; not inline. A number ends the search of `placement: "auto"`.
+   * Sessions of a version, each in a thread or process of its own; not inline. A number ends the search of `placement: "auto"`.
    * Default: 1, or what `auto` finds best.
    */
   readonly instances?: number
+  /**
+   * Whether a version has a worker thread of its `"own"`, or lives in the one thread that all models with `"shared"`
+   * have: it saves some 9 MB a model, they take turns, and one that dies or loads costs or delays the others. Default:
+   * `"own"`.
+   */
+  readonly worker?: 'own' | 'shared'
+  /**
+   * How long a run may compute, without its waits. A longer one is given up with RUN_TIMEOUT; its process is killed and
+   * started again. A thread can't be killed: it is left to its run, and another takes its place. Not inline. Default:
+   * as long as it takes.
+   */
+  readonly runTimeoutMs?: number
+  /**
+   * How often a request is run again whose worker died, alone each time, within its deadline. A run that was given up
+   * (RUN_TIMEOUT) is not. Default: 0.
+   */
+  readonly retries?: number
   /**
    * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`. Default: the cores
    * of the process, shared among the instances; 1 when inline.
@@ -194,8 +212,11 @@ export const commonFields: Fields<CommonOptions> = {
 export const modelFields: Fields<ModelOptions> = {
   ...commonFields,
   task: fields(taskFields, ['type', 'output']),
-  placement: oneOf('auto', 'thread', 'inline'),
+  placement: oneOf('auto', 'thread', 'process', 'inline'),
   instances: integer(1, 64),
+  worker: oneOf('own', 'shared'),
+  runTimeoutMs: integer(1, 2_147_483_647),
+  retries: integer(0, 10),
   intraOpThreads: integer(1, 1024),
   session: sessionOption,
   providers: providersOption,

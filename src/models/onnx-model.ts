@@ -38,18 +38,25 @@ export async function openOnnxModel(
     ...(source.config !== undefined && (await readVersionConfig(source.config))),
   }
   const { batching, placement, instances, intraOpThreads, session: sessionOptions, providers } = options
+  const { worker, runTimeoutMs, retries = 0 } = options
   const session = await openSession({
     path: source.file,
     placement,
     instances,
     intraOpThreads,
+    worker,
+    runTimeoutMs,
     session: sessionOptions,
     providers,
     inspect: batching !== false,
     // Where the size of batches is learnt, their costs are what they are when they are seen.
     maxRows: (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? 1,
-    onInstanceDied: (reason) => observer.instanceDied(reason),
     onMoved: (message) => observer.moved(message),
+    instanceEvents: {
+      onInstanceDied: (reason) => observer.instanceDied(reason),
+      mayRestart: (reason) => observer.mayRestart(reason),
+      onInstanceOpened: () => observer.instanceOpened(),
+    },
   })
   for (const warning of session.warnings) observer.warn(warning)
   try {
@@ -62,7 +69,10 @@ export async function openOnnxModel(
       : statedSafety({ safe: false, by: 'refused', reason: noAxis })
     return {
       codec,
-      executor: executorOf(session, () => batchSafety.verdict.safe),
+      executor: executorOf(session, {
+        isBatching: () => batchSafety.verdict.safe,
+        keepsFeeds: retries > 0,
+      }),
       batchable: codec.batched
         ? rowsOf(session.signature, raggedOf(label, session.signature, batching))
         : wholeFeeds,

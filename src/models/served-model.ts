@@ -10,7 +10,7 @@ import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { checkName, closed, quote } from './names.js'
 import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
 import { forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
-import { Retry } from './retry.js'
+import { Retry } from '../retry.js'
 import type { Stages } from './stages.js'
 import { compareVersions } from './version-order.js'
 import { ModelVersion, type Lease } from './version.js'
@@ -44,6 +44,9 @@ export interface ModelHost {
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
 }
+
+/** A request that is to run again waits for a reload that begins within this time. */
+const longestComebackMs = 10_000
 
 /** How many switches can be undone. */
 const historyLength = 16
@@ -183,6 +186,18 @@ export class ServedModel {
     return this.#retry.waitMs
   }
 
+  /**
+   * Waits until a version whose session died has been loaded again, or could not be; undefined where no attempt is to
+   * come soon.
+   */
+  comeback(name: string): Promise<void> | undefined {
+    const version = this.versions.get(name)
+    if (version === undefined || this.#isClosed) return undefined
+    const retry = version === this.current ? this.#retry : this.#revivals.get(version)
+    const isSoon = retry?.isPlanned === true && retry.waitMs <= longestComebackMs
+    return version.state === 'loading' || isSoon ? version.nextChange() : undefined
+  }
+
   /** A lease on the version asked for, or on the current one, where it is to be had at once. */
   tryLease(version: string | undefined): Lease | undefined {
     return (version === undefined ? this.current : this.versions.get(version))?.lease()
@@ -240,6 +255,7 @@ export class ServedModel {
         new ModelVersion(this.name, source, {
           ...this.options,
           cutOff: this.host.cutOff,
+          clock: this.host.clock,
           open: (label, from, observer) => this.#open(label, from, observer),
           warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
           info: (message) => this.host.logger.info({ model: this.name, version: source.version }, message),

@@ -2,8 +2,8 @@ import type { BatchAnswer } from '../batching/batch-run.js'
 import { BatchPlan } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
-import type { Clock } from '../clock.js'
-import { asServingError, type ServingError } from '../errors.js'
+import { systemClock, type Clock } from '../clock.js'
+import { asServingError, ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
 import type { BatchProof, BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
@@ -12,6 +12,7 @@ import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
 import type { PipelineLimits } from './pipeline-runs.js'
 import { forClients, type VersionSource } from './repository.js'
+import { settledAfterMs } from '../retry.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
 
@@ -36,6 +37,8 @@ interface Loaded {
 /** What answers encoded inputs: the batcher before a session or the user's code, or the runs of a pipeline. */
 type Queue = Pick<Batcher<unknown, unknown>, 'waitingRows' | 'close' | 'cutOff'> & {
   submit(input: unknown, options?: PipelineLimits): Promise<BatchAnswer<unknown>>
+  /** There are slots again. */
+  wake?(): void
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
@@ -48,6 +51,8 @@ export interface Lease {
   readonly cache: PredictionCache<KeptAnswer> | undefined
   /** The deadline of a request that names none. */
   readonly timeoutMs: number | undefined
+  /** How often a request is run again whose worker died. */
+  readonly retries: number
   /** Idempotent. */
   release(): void
 }
@@ -61,6 +66,8 @@ export interface VersionHost {
   readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** How often a request is run again whose worker died. Default: 0. */
+  readonly retries?: number | undefined
   /** Default: the system's. */
   readonly clock?: Clock | undefined
   /** Ends every wait of an unload. Default: none is ended. */
@@ -84,9 +91,13 @@ export class ModelVersion {
   #loaded: Loaded | undefined
   #leases = 0
   #deaths = 0
+  /** When it last had no session any more, all having ended by themselves. */
+  #lastDeathAt = -Infinity
   #loading: Promise<void> | undefined
   #unloading: Promise<void> | undefined
   readonly #cutOff: CutOff
+  /** Told once the next load or unload has ended. */
+  readonly #awaiting = new Set<() => void>()
   /** Set while a drain waits for leases. */
   #endDrain: ((end: DrainEnd) => void) | undefined
 
@@ -107,7 +118,7 @@ export class ModelVersion {
     return this.#state
   }
 
-  /** Why the last load failed, or why a ready version can no longer serve. */
+  /** Why the last load failed, why a ready version can no longer serve, or why it can't until its session is back. */
   get reason(): ServingError | undefined {
     return this.#reason
   }
@@ -186,14 +197,38 @@ export class ModelVersion {
       const reason = asServingError(error)
       this.#reason = forClients(reason, this.source.file, this.label)
       throw reason
+    } finally {
+      this.#changed()
     }
+  }
+
+  /** Settles once the next load or unload of this version has ended, well or not. */
+  nextChange(): Promise<void> {
+    return new Promise((resolve) => this.#awaiting.add(resolve))
+  }
+
+  #changed(): void {
+    for (const resolve of this.#awaiting) resolve()
+    this.#awaiting.clear()
   }
 
   readonly #observer: LoadObserver = {
     warn: (message) => this.host.warn?.(`${this.label}: ${message}`),
     instanceDied: ({ message }) => {
       this.#deaths++
-      this.host.warn?.(`${this.label}: an instance ended, and is opened again: ${message}`)
+      this.host.warn?.(`${this.label}: a session ended, and is opened again: ${message}`)
+    },
+    mayRestart: (reason) => {
+      const now = (this.host.clock ?? systemClock).now()
+      const sinceMs = now - this.#lastDeathAt
+      this.#lastDeathAt = now
+      if (sinceMs < settledAfterMs) return false
+      this.#reason = reason
+      return true
+    },
+    instanceOpened: () => {
+      this.#reason = undefined
+      this.#loaded?.batcher.wake?.()
     },
     moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
@@ -245,7 +280,13 @@ export class ModelVersion {
     this.#deaths++
     this.#reason = reason
     this.#state = 'failed'
-    loaded.batcher.close(reason)
+    // Those that waited did not run, and cost no worker.
+    loaded.batcher.close(
+      new ServingError('MODEL_NOT_READY', `${this.label} can't serve: ${reason.message}`, {
+        cause: reason,
+        headers: { 'retry-after': '1' },
+      }),
+    )
     loaded.cache?.close()
     this.#settleDrain('drained')
     return true
@@ -264,6 +305,7 @@ export class ModelVersion {
       isPipeline: model.pipeline !== undefined,
       cache,
       timeoutMs: this.host.timeoutMs,
+      retries: this.host.retries ?? 0,
       release: () => {
         if (!held) return
         held = false
@@ -282,7 +324,10 @@ export class ModelVersion {
 
   /** Takes no new lease, waits until the last is released, and frees the session. Joins an unload under way. */
   unload(): Promise<void> {
-    return (this.#unloading ??= this.#unload().finally(() => (this.#unloading = undefined)))
+    return (this.#unloading ??= this.#unload().finally(() => {
+      this.#unloading = undefined
+      this.#changed()
+    }))
   }
 
   async #unload(): Promise<void> {

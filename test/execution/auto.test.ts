@@ -1,15 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
-import { type Clock, systemClock } from '../../src/clock.js'
-import { InlineSession } from '../../src/execution/inline.js'
 import { Instances } from '../../src/execution/instances.js'
+import { type Clock, systemClock } from '../../src/clock.js'
 import { threadLayouts, type Layout, type LearnedLayout } from '../../src/execution/layout.js'
 import type { Place } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { ManualClock } from '../manual-clock.js'
 import { addInt64 } from '../onnx/models.js'
 import { FakeSession, settled } from './fake-session.js'
-import { feeds, modelFolder, numbers } from './support.js'
+import { feeds, modelFolder, numbers, openAt } from './support.js'
 
 /** Runs until the session has been judged once more. */
 async function runMany(session: AutoSession, rows = 1): Promise<void> {
@@ -443,7 +441,7 @@ describe('real sessions', () => {
     const session = await AutoSession.create(
       async ({ instances, intraOpThreads }) => {
         const open = async () => {
-          const opened = await ThreadSession.create({ ...artifact, intraOpThreads })
+          const opened = await openAt.thread({ ...artifact, intraOpThreads })
           const run = opened.run.bind(opened)
           // Two get less done than one.
           const waitMs = instances === 2 ? 5 : 0.5
@@ -483,7 +481,7 @@ describe('real sessions', () => {
     const session = await AutoSession.create(
       async ({ placement }) => {
         const isInline = placement === 'inline'
-        const opened = await (isInline ? InlineSession : ThreadSession).create(artifact)
+        const opened = await openAt[placement](artifact)
         const run = opened.run.bind(opened)
         // In a thread they seem cheap, inline dear.
         opened.run = async (given) => ({ ...(await run(given)), computeMs: isInline ? 1 : 0.001 })

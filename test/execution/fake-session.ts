@@ -1,5 +1,11 @@
 import { ServingError } from '../../src/errors.js'
-import type { ModelSignature, Place, RunResult, Session } from '../../src/execution/session.js'
+import {
+  NotBegun,
+  type ModelSignature,
+  type Place,
+  type RunResult,
+  type Session,
+} from '../../src/execution/session.js'
 import type { Feeds } from '../../src/tensor/tensor.js'
 
 interface Held {
@@ -69,6 +75,12 @@ export class FakeSession implements Session {
     this.#death = new ServingError('WORKER_DIED', 'it died')
     for (const { reject } of this.#held.splice(0)) reject(this.#death)
     this.#die(this.#death)
+  }
+
+  /** Dies in the first of the runs it has, and before it came to the others. */
+  dieAtWork(): void {
+    for (const { reject } of this.#held.splice(1)) reject(new NotBegun('it died', true))
+    this.die()
   }
 
   async close(): Promise<void> {

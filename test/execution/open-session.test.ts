@@ -8,7 +8,6 @@ import { inlineLayout, layoutOf, type LearnedLayout } from '../../src/execution/
 import { openSession, type OpenOptions } from '../../src/execution/open-session.js'
 import { coreCount, sharedPermits } from '../../src/execution/permits.js'
 import type { Session } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { addExternal, identityModel, loopModel } from '../onnx/models.js'
 import { bundle, run } from './program.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
@@ -31,11 +30,15 @@ describe('openSession', () => {
   it.each([
     { options: {}, kind: AutoSession, placement: 'thread' },
     { options: { placement: 'auto' }, kind: AutoSession, placement: 'thread' },
-    { options: { placement: 'thread' }, kind: ThreadSession, placement: 'thread' },
+    { options: { placement: 'thread' }, kind: Instances, placement: 'thread' },
     { options: { placement: 'inline' }, kind: InlineSession, placement: 'inline' },
+    { options: { placement: 'process' }, kind: Instances, placement: 'process' },
     { options: { instances: 2 }, kind: Instances, placement: 'thread' },
+    { options: { instances: 2, placement: 'process' }, kind: Instances, placement: 'process' },
+    { options: { runTimeoutMs: 60_000 }, kind: Instances, placement: 'thread' },
+    { options: { worker: 'shared', placement: 'thread' }, kind: Instances, placement: 'thread' },
     { options: { providers: ['cpu'] }, kind: AutoSession, placement: 'thread' },
-    { options: { providers: ['cuda', 'cpu'] }, kind: ThreadSession, placement: 'thread' },
+    { options: { providers: ['cuda', 'cpu'] }, kind: Instances, placement: 'thread' },
   ] as const)('makes of $options what they say', async ({ options, kind, placement }) => {
     const session = await open(options)
     expect(session).toBeInstanceOf(kind)
@@ -116,10 +119,16 @@ describe('openSession', () => {
     expect({ stdout, stderr }).toEqual({ stdout: `${moves}\n`, stderr: '' })
   })
 
-  it('refuses several instances inline', async () => {
-    await expect(openSession({ path, placement: 'inline', instances: 2 })).rejects.toMatchObject({
+  it.each([
+    { options: { placement: 'inline', instances: 2 }, says: '2 instances inline' },
+    { options: { placement: 'inline', runTimeoutMs: 100 }, says: 'leave out runTimeoutMs' },
+    { options: { placement: 'inline', worker: 'shared' }, says: 'a shared worker is a thread' },
+    { options: { placement: 'process', worker: 'shared' }, says: 'a shared worker is a thread' },
+    { options: { worker: 'shared', instances: 3 }, says: '3 instances in one shared worker' },
+  ] as const)('refuses what does not go together: $options', async ({ options, says }) => {
+    await expect(openSession({ path, ...options })).rejects.toMatchObject({
       code: 'INVALID_OPTIONS',
-      message: expect.stringContaining('2 instances inline'),
+      message: expect.stringContaining(says),
     })
   })
 
