@@ -7,6 +7,7 @@ import { Metrics } from './metrics/metrics.js'
 import type { Scored } from './models/classification.js'
 import { definitionOf, type AnyModel, type Json, type Model } from './models/definition.js'
 import { setPermits } from './execution/permits.js'
+import { learntOption, type Learnt } from './models/learnt.js'
 import { ModelManager } from './models/manager.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
@@ -39,6 +40,8 @@ export interface ServingOptions {
    * Default: 1000.
    */
   readonly maxEventLoopDelayMs?: number
+  /** What another process has learnt of the same artifacts: `serving.models.learned()`. Default: nothing. */
+  readonly learned?: Learnt
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
 }
@@ -146,6 +149,7 @@ export const servingFields: Fields<CreateServingOptions> = {
   repository: text,
   permits: integer(1, 1024),
   maxEventLoopDelayMs: integer(0),
+  learned: learntOption,
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
 }
 
@@ -239,6 +243,7 @@ class RunningServing implements AnyServing, PredictHost {
     registry,
     permits,
     maxEventLoopDelayMs = 1000,
+    learned,
     drainTimeoutMs,
   }: CreateServingOptions) {
     this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
@@ -249,6 +254,7 @@ class RunningServing implements AnyServing, PredictHost {
     this.models = new ModelManager({
       logger,
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
+      ...(learned !== undefined && { learned }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })

@@ -14,6 +14,17 @@ export interface BatchPlanOptions {
   readonly learns?: boolean
   /** What another plan of the same model had learnt. */
   readonly learnt?: LearntPlan | undefined
+  /** Told of each batch size that was found to pay, or not to. */
+  readonly onFound?: (found: FoundSize) => void
+}
+
+/** The batch size that pays for inputs of a signature. */
+export interface FoundSize {
+  readonly signature: string
+  /** 1: batches do not pay. */
+  readonly bestRows: number
+  /** How many times as many rows they give in the time of single ones. */
+  readonly gain: number
 }
 
 /** How large the batches of a model are to be, and what they will cost. */
@@ -21,9 +32,13 @@ export class BatchPlan {
   readonly #maxBatchSize: number
   readonly #learns: boolean
   readonly #curves = new LRUCache<string, CostCurve>({ max: mostCurves })
+  readonly #onFound: ((found: FoundSize) => void) | undefined
+  /** What was told last. */
+  readonly #found = new WeakMap<CostCurve, number>()
   #isHeld = false
 
-  constructor({ maxBatchSize = 1, learns = false, learnt = {} }: BatchPlanOptions = {}) {
+  constructor({ maxBatchSize = 1, learns = false, learnt = {}, onFound }: BatchPlanOptions = {}) {
+    this.#onFound = onFound
     this.#maxBatchSize = maxBatchSize
     this.#learns = learns
     for (const [signature, costs] of Object.entries(learnt)) {
@@ -62,7 +77,16 @@ export class BatchPlan {
   }
 
   observe(signature: string, rows: number, computeMs: number): void {
-    this.#curve(signature).observe(rows, computeMs)
+    const curve = this.#curve(signature)
+    curve.observe(rows, computeMs)
+    if (this.#onFound !== undefined && this.#learns && !this.#isHeld) this.#tell(signature, curve)
+  }
+
+  #tell(signature: string, curve: CostCurve): void {
+    const { isSettled, bestRows, gain } = curve
+    if (!isSettled || gain === undefined || this.#found.get(curve) === bestRows) return
+    this.#found.set(curve, bestRows)
+    this.#onFound?.({ signature, bestRows, gain })
   }
 
   #curve(signature: string): CostCurve {

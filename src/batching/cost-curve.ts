@@ -66,6 +66,11 @@ export class CostCurve {
     return this.#best === 1 ? Math.min(alwaysTriedRows, this.#maxRows) : 1
   }
 
+  /** Whether all sizes that promise something were tried. */
+  get isSettled(): boolean {
+    return this.#untried() === undefined
+  }
+
   /** The rows of a batch that pay: 1 where batching does not. */
   get bestRows(): number {
     return this.#best

@@ -19,6 +19,8 @@ export interface AutoOptions {
   readonly cores: number
   /** What an earlier session of the artifact has learnt. */
   readonly learned?: LearnedLayout | undefined
+  /** The same by the artifact's SHA-256, where that is known once its first session is opened. */
+  readonly learnedOf?: ((sha256: string) => LearnedLayout | undefined) | undefined
   /** Told of each move, and of what was measured. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly clock?: Clock | undefined
@@ -98,9 +100,10 @@ export class AutoSession implements Session {
     session: Session,
     open: (layout: Layout) => Promise<Session>,
     options: AutoOptions,
+    inspection = session.inspection,
   ) {
     const { layouts, mayInline, maxRows, learned, clock = systemClock } = options
-    this.inspection = session.inspection
+    this.inspection = inspection
     this.#open = open
     this.#options = options
     this.#clock = clock
@@ -120,13 +123,18 @@ export class AutoSession implements Session {
    * @throws what `open` throws
    */
   static async create(open: (layout: Layout) => Promise<Session>, given: AutoOptions): Promise<AutoSession> {
-    const { layouts, mayInline, cores, learned } = given
+    const { layouts, mayInline, cores, learnedOf } = given
+    const opened = learnedOf === undefined ? undefined : await open(layouts[0])
+    const sha256 = opened?.inspection?.sha256
+    const learned = sha256 === undefined ? given.learned : learnedOf?.(sha256)
     const candidates = mayInline ? [...layouts, inlineLayout] : layouts
     const known = learned?.cores === cores ? learned : undefined
     const first = candidates.find((layout) => known !== undefined && isSameLayout(layout, known.layout))
     const options = { ...given, learned: first && known }
     const layout = first ?? layouts[0]
-    return new AutoSession(layout, await open(layout), open, options)
+    if (opened !== undefined && layout === layouts[0]) return new AutoSession(layout, opened, open, options)
+    await opened?.close()
+    return new AutoSession(layout, await open(layout), open, options, opened?.inspection)
   }
 
   get signature() {

@@ -40,6 +40,8 @@ export interface OpenOptions {
   readonly maxRows?: number | undefined
   /** What an earlier session of the artifact had learnt; `auto` begins with it. */
   readonly learned?: LearnedLayout | undefined
+  /** The same by the artifact's SHA-256. */
+  readonly learnedOf?: ((sha256: string) => LearnedLayout | undefined) | undefined
   /** Told of each move of a session that is placed by `auto`, and why. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
@@ -58,7 +60,7 @@ const copiesBytes = 1024 * 1024 * 1024
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1, runTimeoutMs } = options
-  const { clock = systemClock, instanceEvents, worker, onMoved, learned } = options
+  const { clock = systemClock, instanceEvents, worker, onMoved, learned, learnedOf } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
   const cores = Math.min(coreCount(), sharedPermits().total)
@@ -92,7 +94,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const layouts =
     isGiven || worker === 'shared' ? ([fixed] as const) : threadLayouts(cores, copiesBytes / bytes)
   if (!mayInline && layouts.length === 1) return open(fixed)
-  return AutoSession.create(open, { layouts, mayInline, maxRows, cores, learned, onMoved, clock })
+  return AutoSession.create(open, { layouts, mayInline, maxRows, cores, learned, learnedOf, onMoved, clock })
 }
 
 /** What of a model's options does not go together, if anything. */

@@ -67,6 +67,8 @@ const version = object(
     instances: { type: 'integer' },
     intraOpThreads: { type: 'integer' },
     providers: list(string),
+    sha256: string,
+    batchSizes: list(object({ signature: string, bestRows: { type: 'integer' }, gain: { type: 'number' } })),
     batching: object(
       {
         safe: { type: 'boolean' },
@@ -77,7 +79,17 @@ const version = object(
       'Whether requests may share a run',
     ),
   },
-  ['reason', 'loadTimeMs', 'placement', 'instances', 'intraOpThreads', 'providers', 'batching'],
+  [
+    'reason',
+    'loadTimeMs',
+    'placement',
+    'instances',
+    'intraOpThreads',
+    'providers',
+    'batching',
+    'sha256',
+    'batchSizes',
+  ],
 )
 
 const snapshot = object(

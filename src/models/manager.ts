@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
+import { LearntStore, type Learnt } from './learnt.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
 import { isChecked, type HttpProfile } from './exposure.js'
@@ -27,6 +28,8 @@ export interface ModelManagerOptions {
   /** Told of each run that succeeded, of one or more requests. */
   readonly onRun?: (model: string, version: string, rows: number, computeMs: number) => void
   readonly clock?: Clock
+  /** What another process has learnt of the artifacts: {@link ModelManager.learned}. */
+  readonly learned?: Learnt
   /** How long {@link ModelManager.close} waits for requests under way. Default: 30,000. */
   readonly drainTimeoutMs?: number
 }
@@ -37,7 +40,7 @@ export interface ModelManagerOptions {
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #host: Required<ModelManagerOptions> & ModelHost
+  readonly #host: Required<Omit<ModelManagerOptions, 'learned'>> & ModelHost
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
@@ -49,7 +52,7 @@ export class ModelManager<N extends string = string> {
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
 
-  constructor(options: ModelManagerOptions = {}) {
+  constructor({ learned, ...options }: ModelManagerOptions = {}) {
     this.#host = {
       logger: consoleLogger,
       clock: systemClock,
@@ -58,6 +61,7 @@ export class ModelManager<N extends string = string> {
       drainTimeoutMs: 30_000,
       ...options,
       cutOff: new CutOff(),
+      learnt: new LearntStore(learned),
       stages: this.#stages,
     }
     this.#limits = new LimitsWatch(this.#host.clock)
@@ -115,6 +119,15 @@ export class ModelManager<N extends string = string> {
 
   list(): ModelSnapshot[] {
     return this.names().map((name) => this.get(name))
+  }
+
+  /**
+   * What the runs of the models have taught: what batches cost, and where sessions serve best; plain JSON by the SHA-256
+   * of each artifact. Given to another process as `learned`, its models begin with it.
+   */
+  learned(): Learnt {
+    for (const { versions } of this.#models.values()) for (const version of versions.values()) version.learn()
+    return this.#host.learnt.toJSON()
   }
 
   /** What each version is at this moment: what metrics read. */

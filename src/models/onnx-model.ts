@@ -48,7 +48,8 @@ export async function openOnnxModel(
     runTimeoutMs,
     session: sessionOptions,
     providers,
-    inspect: batching !== false,
+    inspect: true,
+    learnedOf: (sha256) => observer.learnt(sha256).layout,
     // Where the size of batches is learnt, their costs are what they are when they are seen.
     maxRows: (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? 1,
     onMoved: (message) => observer.moved(message),

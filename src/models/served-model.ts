@@ -5,6 +5,7 @@ import type { Logger } from '../logger.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
 import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
+import type { LearntStore } from './learnt.js'
 import { readModelConfig } from './model-config.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { checkName, closed, quote } from './names.js'
@@ -40,6 +41,7 @@ export interface ModelHost {
   readonly logger: Logger
   readonly clock: Clock
   readonly cutOff: CutOff
+  readonly learnt: LearntStore
   readonly stages: Stages
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
@@ -256,6 +258,7 @@ export class ServedModel {
           ...this.options,
           cutOff: this.host.cutOff,
           clock: this.host.clock,
+          learnt: this.host.learnt,
           open: (label, from, observer) => this.#open(label, from, observer),
           warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
           info: (message) => this.host.logger.info({ model: this.name, version: source.version }, message),

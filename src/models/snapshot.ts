@@ -1,3 +1,4 @@
+import type { FoundSize } from '../batching/batch-plan.js'
 import { layoutOf } from '../execution/layout.js'
 import type { ProviderName } from '../execution/providers.js'
 import type { Place } from '../execution/session.js'
@@ -6,6 +7,9 @@ import type { BatchSafety } from './batch-safety.js'
 import type { StageInfo } from './pipeline-model.js'
 import type { ServedModel } from './served-model.js'
 import type { VersionState } from './version.js'
+
+/** Batch sizes that are shown: of a model that takes any length there may be many. */
+const mostSizes = 16
 
 export interface VersionSnapshot {
   readonly version: string
@@ -20,6 +24,10 @@ export interface VersionSnapshot {
   readonly intraOpThreads?: number
   /** The execution providers it runs with. */
   readonly providers?: readonly ProviderName[]
+  /** SHA-256 of the artifact's files, once it is loaded. */
+  readonly sha256?: string
+  /** The batch sizes that pay, by the signature of the inputs; none while too few runs were seen. */
+  readonly batchSizes?: readonly FoundSize[]
   /** Whether requests may share a run, once it is loaded. */
   readonly batching?: BatchSafety
 }
@@ -50,14 +58,16 @@ export function snapshot(model: ServedModel): ModelSnapshot {
     ...(current !== undefined && { current: current.name }),
     ...(failure !== undefined && { reason: failure.message }),
     versions: model.versionNames().map((name) => {
-      const { state, reason, loadTimeMs, session, batchSafety } = model.version(name)
+      const { state, reason, loadTimeMs, session, batchSafety, batchSizes } = model.version(name)
       return {
         version: name,
         state,
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
         ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
+        ...(session?.inspection !== undefined && { sha256: session.inspection.sha256 }),
         ...(batchSafety !== undefined && { batching: batchSafety }),
+        ...(batchSizes.length > 0 && { batchSizes: batchSizes.slice(0, mostSizes) }),
       }
     }),
     ...(current?.session !== undefined && {

@@ -1,13 +1,14 @@
 import type { BatchAnswer } from '../batching/batch-run.js'
-import { BatchPlan } from '../batching/batch-plan.js'
+import { BatchPlan, type FoundSize } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
-import type { BatchProof, BatchSafety } from './batch-safety.js'
+import type { BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
 import type { BatchedModel, LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import type { LearntStore } from './learnt.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
 import type { PipelineLimits } from './pipeline-runs.js'
@@ -32,6 +33,8 @@ interface Loaded {
   readonly model: LoadedModel
   readonly batcher: Queue
   readonly cache: PredictionCache<KeptAnswer> | undefined
+  /** Not of a pipeline, whose stages have their own. */
+  readonly plan: BatchPlan | undefined
 }
 
 /** What answers encoded inputs: the batcher before a session or the user's code, or the runs of a pipeline. */
@@ -74,6 +77,8 @@ export interface VersionHost {
   readonly cutOff?: CutOff | undefined
   /** Told what the operator should know. */
   warn?(message: string): void
+  /** What is known of artifacts, and is learnt of them. */
+  readonly learnt?: LearntStore | undefined
   /** Told what may be of interest. */
   info?(message: string): void
   /** Told of each run that succeeded. */
@@ -131,10 +136,30 @@ export class ModelVersion {
       state: this.#state,
       queueRows: batcher?.waitingRows ?? 0,
       inFlight: this.#leases,
+      batch: this.batchSizes[0],
       instances: model === undefined ? 0 : (model.session?.instances ?? 1),
       deaths: this.#deaths,
       ...(cache !== undefined && { cache: cache.counts }),
     }
+  }
+
+  /** The batch sizes that were found to pay, by the signature of the inputs, the one that ran last first. */
+  get batchSizes(): FoundSize[] {
+    const found: FoundSize[] = []
+    for (const [signature, { bestRows, gain }] of this.#loaded?.plan?.curves() ?? []) {
+      if (gain !== undefined) found.push({ signature, bestRows, gain })
+    }
+    return found
+  }
+
+  /** Hands on what was learnt of the artifact so far. */
+  learn(): void {
+    const { model, plan } = this.#loaded ?? {}
+    const { inspection, learned: layout } = model?.session ?? {}
+    if (inspection === undefined || plan === undefined) return
+    const costs = plan.toJSON()
+    const isEmpty = layout === undefined && Object.keys(costs).length === 0
+    if (!isEmpty) this.host.learnt?.put(inspection.sha256, { costs, ...(layout !== undefined && { layout }) })
   }
 
   /** Requests that hold the version. */
@@ -182,7 +207,7 @@ export class ModelVersion {
         await model.close()
         throw closed()
       }
-      const loaded = { model, batcher: model.pipeline ?? this.#batcher(model), cache: this.#cache() }
+      const loaded: Loaded = { model, ...this.#queue(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
@@ -230,6 +255,7 @@ export class ModelVersion {
       this.#reason = undefined
       this.#loaded?.batcher.wake?.()
     },
+    learnt: (sha256) => this.host.learnt?.of(sha256) ?? {},
     moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
 
@@ -240,11 +266,17 @@ export class ModelVersion {
     else this.host.info?.(message)
   }
 
-  #batcher({ executor, batchable, batchSafety }: BatchedModel): Batcher<unknown, unknown> {
+  #queue(model: LoadedModel): Pick<Loaded, 'batcher' | 'plan'> {
+    if (model.pipeline !== undefined) return { batcher: model.pipeline, plan: undefined }
+    const plan = this.#plan(model)
+    return { batcher: this.#batcher(model, plan), plan }
+  }
+
+  #batcher({ executor, batchable }: BatchedModel, plan: BatchPlan): Batcher<unknown, unknown> {
     const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
     const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
-      plan: this.#plan(batchSafety),
+      plan,
       ...(clock !== undefined && { clock }),
       ...(maxDelayMs !== undefined && { maxDelayMs }),
       ...(maxBatchElements !== undefined && { maxBatchElements }),
@@ -256,11 +288,17 @@ export class ModelVersion {
   }
 
   /** Requests are kept apart until it is known that they may share a run. */
-  #plan({ verdict, settled }: BatchProof): BatchPlan {
+  #plan({ batchSafety: { verdict, settled }, session }: BatchedModel): BatchPlan {
     const { batching } = this.host
     if (verdict.by === 'declared' && !verdict.safe) return new BatchPlan()
     const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
-    const plan = new BatchPlan({ maxBatchSize: maxBatchSizeOf(batching), learns: !isGiven })
+    const { sha256 } = session?.inspection ?? {}
+    const plan = new BatchPlan({
+      maxBatchSize: maxBatchSizeOf(batching),
+      learns: !isGiven,
+      learnt: sha256 === undefined ? undefined : this.host.learnt?.of(sha256).costs,
+      onFound: (found) => this.host.info?.(`${this.label}: ${describeSize(found)}`),
+    })
     if (!verdict.safe) plan.hold()
     void settled.then(({ safe }) => {
       if (safe) plan.release()
@@ -346,6 +384,7 @@ export class ModelVersion {
       forget()
       if (end === 'cancelled') return
     }
+    this.learn()
     this.#loaded = undefined
     loaded.cache?.close()
     const isCutOff = this.#cutOff.isOver
@@ -353,4 +392,10 @@ export class ModelVersion {
     await loaded.model.close(isCutOff)
     this.#state = 'unloaded'
   }
+}
+
+function describeSize({ signature, bestRows, gain }: FoundSize): string {
+  const inputs = signature === '' ? '' : ` of inputs ${signature}`
+  if (bestRows === 1) return `batches${inputs} do not pay: a row costs the same alone`
+  return `batches${inputs} of ${bestRows} rows pay: ${gain.toFixed(1)} times as many as single ones`
 }

@@ -116,7 +116,7 @@ const refusals = [
   'TIMEOUT',
   'ABORTED',
   'INFERENCE_FAILED',
-  'WORKER_DIED',
+  'MODEL_NOT_READY',
   'CLOSED',
   'INTERNAL',
 ]
@@ -230,7 +230,7 @@ it('each of 100,000 requests is answered once with its own rows, whatever happen
     'TIMEOUT',
     'ABORTED',
     'INFERENCE_FAILED',
-    'WORKER_DIED',
+    'MODEL_NOT_READY',
     'CLOSED',
   ]) {
     expect([kind, (outcomes.get(kind) ?? 0) > 100]).toEqual([kind, true])
