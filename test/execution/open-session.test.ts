@@ -35,7 +35,7 @@ describe('openSession', () => {
     { options: { placement: 'process' }, kind: Instances, placement: 'process' },
     { options: { instances: 2 }, kind: Instances, placement: 'thread' },
     { options: { instances: 2, placement: 'process' }, kind: Instances, placement: 'process' },
-    { options: { runTimeoutMs: 60_000 }, kind: Instances, placement: 'thread' },
+    { options: { runTimeoutMs: 60_000 }, kind: AutoSession, placement: 'thread' },
     { options: { worker: 'shared', placement: 'thread' }, kind: Instances, placement: 'thread' },
     { options: { providers: ['cpu'] }, kind: AutoSession, placement: 'thread' },
     { options: { providers: ['cuda', 'cpu'] }, kind: Instances, placement: 'thread' },
