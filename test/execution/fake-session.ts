@@ -25,7 +25,7 @@ export class FakeSession implements Session {
   readonly width: number
   readonly providers = ['cpu'] as const
   readonly warnings = []
-  readonly inspection = undefined
+  readonly inspection: Session['inspection'] = undefined
   readonly died: Promise<ServingError>
   readonly instances: number
   /** What a run costs, by its rows. */
