@@ -155,6 +155,7 @@ export class WorkerSession implements Session {
   #begin(id: number): boolean {
     const run = this.#pending.get(id)
     if (run === undefined) return false
+    if (run.begun) return true // the parent of a process knows before it is told
     run.begun = true
     const { runTimeoutMs } = this.#artifact
     if (runTimeoutMs !== undefined) {
