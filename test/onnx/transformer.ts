@@ -24,7 +24,7 @@ export function transformer({
   seed = 1,
 }: TransformerOptions = {}): Encoded {
   const next = random(seed)
-  const encoder = Array.from({ length: layers }, (_, i) => layer(i, { width, heads }, next))
+  const encoder = Array.from({ length: layers }, (_, i) => layer(i, width, next))
   return model({
     nodes: [
       ...encoder.flatMap(({ nodes }) => nodes),
@@ -53,7 +53,7 @@ function stateAfter(i: number): string {
 }
 
 /** Self-attention, then two dense layers, each added to what it was given. */
-function layer(i: number, { width, heads }: { width: number; heads: number }, next: () => number) {
+function layer(i: number, width: number, next: () => number) {
   const named = (name: string) => `${name}_${i}`
   const state = stateAfter(i)
   const dense = (from: string, name: string) => node('MatMul', [from, named(`w_${name}`)], [named(name)])
