@@ -128,66 +128,83 @@ function canFallBack(error: ServingError): boolean {
 
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
 async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
-  const { models, metrics } = host
-  const { options, limits, startedAt } = call
-  let version: string | undefined
+  const { models } = host
+  const { options, limits } = call
+  let lease: Lease | undefined
   host.began()
   try {
     let input = call.input
-    let lease = models.tryLease(model, options.version)
+    lease = models.tryLease(model, options.version)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
       input = plainCopy(input).copy
       lease = await models.lease(model, options.version, limits)
     }
-    try {
-      version = lease.version
-      // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
-      const encoding = lease.codec.encode(input, options.signal)
-      const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const running = run(lease, encoded, call)
-      const { result, queueMs, computeMs, batchRows, cache } = isPromise(running) ? await running : running
-      const decoding = lease.codec.decode(result, encoded, cache !== 'off')
-      const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
-
-      const requestId = options.requestId ?? randomUUID()
-      const latencyMs = performance.now() - startedAt
-      if (batchRows > 0) metrics.queued(model, version, queueMs)
-      metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
-      const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
-      return Object.assign(outcome, {
-        meta: cache === 'stale' ? { ...meta, degraded: 'stale' as const } : meta,
-      })
-    } finally {
-      lease.release()
-    }
+    // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
+    const encoding = lease.codec.encode(input, options.signal)
+    const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
+    const running = run(lease, encoded, call)
+    const answer = isPromise(running) ? await running : running
+    const decoding = lease.codec.decode(answer.result, encoded, answer.cache !== undefined)
+    const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
+    return answered(host, model, lease.version, call, answer, outcome)
   } catch (cause) {
-    const error = inContext(asServingError(cause), model, version)
-    const latencyMs = performance.now() - startedAt
-    // What a client names is a label only where it exists, or clients could make labels without end.
-    metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
-    throw error
+    throw failed(host, model, lease?.version, call, cause)
   } finally {
+    lease?.release()
     host.ended()
   }
 }
 
-type RunAnswer = BatchAnswer<unknown> & { readonly cache: CacheStatus }
+/** Counts an answer, and says how it came about. Not in {@link answerOf}, whose every variable is kept over its waits. */
+function answered(
+  { metrics }: PredictHost,
+  model: string,
+  version: string,
+  { options, startedAt }: Call,
+  { queueMs, computeMs, batchRows, cache = 'off' }: RunAnswer,
+  outcome: Outcome,
+): AnyPrediction {
+  const requestId = options.requestId ?? randomUUID()
+  const latencyMs = performance.now() - startedAt
+  if (batchRows > 0) metrics.queued(model, version, queueMs)
+  metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
+  const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
+  return Object.assign(outcome, {
+    meta: cache === 'stale' ? { ...meta, degraded: 'stale' as const } : meta,
+  })
+}
+
+/** Counts a failure. @returns what the caller is told */
+function failed(
+  { models, metrics }: PredictHost,
+  model: string,
+  version: string | undefined,
+  { startedAt }: Call,
+  cause: unknown,
+): ServingError {
+  const error = inContext(asServingError(cause), model, version)
+  const latencyMs = performance.now() - startedAt
+  // What a client names is a label only where it exists, or clients could make labels without end.
+  metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
+  return error
+}
+
+/** What a run came to. */
+type RunAnswer = BatchAnswer<unknown> & {
+  /** Undefined where the request had no cache. */
+  readonly cache?: CacheStatus
+}
 
 /** The result of an input: kept by the version's cache, under way for an equal request, or computed. */
 function run(lease: Lease, encoded: Encoded, call: Call): Awaitable<RunAnswer> {
   const { batcher, cache, codec } = lease
   if (cache === undefined || call.options.cache === false) {
-    return uncached(batcher.submit(codec.own(encoded), call.limits))
+    return batcher.submit(codec.own(encoded), call.limits)
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
   return hit === undefined ? cached(cache, key, lease, encoded, call) : kept(hit, 'hit')
-}
-
-async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswer> {
-  const { result, queueMs, computeMs, batchRows } = await answer
-  return { result, queueMs, computeMs, batchRows, cache: 'off' }
 }
 
 async function cached(
