@@ -200,20 +200,12 @@ export class ModelVersion {
   /** Takes a lease, synchronously; undefined when the version can't serve now. */
   lease(): Lease | undefined {
     if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
-    const { model, batcher, cache } = this.#loaded
-    let held = true
     this.#leases++
-    return {
-      version: this.name,
-      codec: model.codec,
-      batcher,
-      cache,
-      release: () => {
-        if (!held) return
-        held = false
-        if (--this.#leases === 0) this.#settleDrain('drained')
-      },
-    }
+    return new VersionLease(this.name, this.#loaded, this.#onReleased)
+  }
+
+  readonly #onReleased = (): void => {
+    if (--this.#leases === 0) this.#settleDrain('drained')
   }
 
   /** @returns false where no drain waits */
@@ -251,5 +243,29 @@ export class ModelVersion {
     if (isCutOff) loaded.batcher.cutOff(closed())
     await loaded.model.close(isCutOff)
     this.#state = 'unloaded'
+  }
+}
+
+/** A class, and one callback for all leases of a version: one is made for each request. */
+class VersionLease implements Lease {
+  readonly codec: RequestCodec
+  readonly batcher: Batcher<unknown, unknown>
+  readonly cache: PredictionCache<KeptAnswer> | undefined
+  #isHeld = true
+
+  constructor(
+    readonly version: string,
+    { model, batcher, cache }: Loaded,
+    private readonly onReleased: () => void,
+  ) {
+    this.codec = model.codec
+    this.batcher = batcher
+    this.cache = cache
+  }
+
+  release(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    this.onReleased()
   }
 }
