@@ -1,131 +1,152 @@
 /**
- * What a prediction costs in the process, beside calls of onnxruntime-node itself. Run after `npm run build`:
- * `node bench/predict.js`
- *
- * The ways take turns in short rounds, so that what else the machine does meets all of them; figures are medians,
- * and relative ones are medians of the rounds' own ratios.
+ * What a prediction costs in the process, beside onnxruntime-node itself. Run after `npm run build`:
+ * `node bench/predict.js [--only tiny,medium,convolution,transformer] [--rounds 15]`
  */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createServing, onnx } from 'mlserving'
-import { importModels, median, writeModel } from './models.js'
+import { importModels, writeModel } from './models.js'
+import { ramp, rawSession, rawWorkers, sizeOf } from './raw.js'
+import { compare, printMachine } from './rounds.js'
+
+/** @typedef {Parameters<typeof onnx>[0]} OnnxOptions */
 
 const { values } = parseArgs({
   options: {
+    only: { type: 'string', default: 'tiny,medium,convolution,transformer' },
     rounds: { type: 'string', default: '15' },
-    'round-ms': { type: 'string', default: '400' },
+    /** Of the small models; the others' are as long as some hundred runs. */
+    'round-ms': { type: 'string', default: '300' },
+    'heavy-round-ms': { type: 'string', default: '1500' },
   },
 })
+const only = values.only.split(',')
 const rounds = Number(values.rounds)
-const roundMs = Number(values['round-ms'])
+const ms = Number(values['round-ms'])
+const heavyMs = Number(values['heavy-round-ms'])
+/** What the defaults learn under load, a service has learnt after so long. */
+const learningMs = 5000
 
-process.env.ORT_DISABLE_TELEMETRY = '1'
-const { InferenceSession, Tensor } = await import('onnxruntime-node')
 const folder = mkdtempSync(join(tmpdir(), 'mlserving-bench-'))
+const { mlp, convolution, transformer } = await importModels(folder)
 
 /**
- * Calls again and again, `concurrency` at a time, for one round.
- * @param {() => Promise<unknown>} call
- * @param {number} concurrency
+ * Servings of one model with these options, as ways of predicting one row.
+ * @template {string} N
+ * @param {string} source
+ * @param {readonly number[]} row its shape
+ * @param {Record<N, Omit<OnnxOptions, 'source'>>} options by the way's name
  */
-async function perSecond(call, concurrency) {
-  let calls = 0
-  const started = performance.now()
-  const end = started + roundMs
-  const caller = async () => {
-    // The clock is not read for each call: that costs a twentieth of an answer from the cache.
-    while (performance.now() < end) {
-      for (let i = 0; i < 16; i++) await call()
-      calls += 16
-    }
-  }
-  await Promise.all(Array.from({ length: concurrency }, caller))
-  return (calls / (performance.now() - started)) * 1000
-}
-
-/**
- * @param {string} name
- * @param {number} concurrency
- * @param {Record<string, () => Promise<unknown>>} ways the first is what the others are compared to
- */
-async function compare(name, concurrency, ways) {
-  const calls = Object.entries(ways)
-  for (const [, call] of calls) await perSecond(call, concurrency)
-  /** @type {number[][]} */
-  const figures = calls.map(() => [])
-  for (let round = 0; round < rounds; round++) {
-    for (const [i, [, call]] of calls.entries()) figures[i]?.push(await perSecond(call, concurrency))
-  }
-  const [first = []] = figures
-  for (const [i, [way]] of calls.entries()) {
-    const row = figures[i] ?? []
-    const ratio = median(row.map((figure, round) => figure / (first[round] ?? NaN)))
-    const rate = Math.round(median(row)).toLocaleString('en')
-    console.log(`| ${i === 0 ? name : ''} | ${concurrency} | ${way} | ${rate} | ${ratio.toFixed(2)} |`)
+async function predicting(source, row, options) {
+  const names = /** @type {N[]} */ (Object.keys(options))
+  const x = ramp(sizeOf(row))
+  const models = Object.fromEntries(names.map((name, i) => [`m${i}`, onnx({ source, ...options[name] })]))
+  const serving = createServing({ models })
+  await serving.ready()
+  const ways = names.map((name, i) => {
+    const model = `m${i}`
+    const call = () => serving.predict(model, { x })
+    return [name, { call, ...(Object.keys(options[name]).length === 0 && { warmUpMs: learningMs }) }]
+  })
+  return {
+    ways: /** @type {Record<N, import('./rounds.js').Way>} */ (Object.fromEntries(ways)),
+    close: () => serving.close(),
   }
 }
 
+async function tiny() {
+  const path = writeModel(folder, 'tiny.onnx', mlp([64, 32, 2]))
+  const raw = await rawSession(path, [1, 64])
+  const batching = { maxBatchSize: 64 }
+  const one = await predicting(path, [64], {
+    'predict, inline': { placement: 'inline' },
+    'predict, in a thread': { placement: 'thread' },
+    'predict, defaults': {},
+  })
+  await compare('MLP 64-32-2', { 'session.run': { call: raw }, ...one.ways }, { concurrency: 1, rounds, ms })
+  await one.close()
+  const many = await predicting(path, [64], {
+    'predict, batched, inline': { placement: 'inline', batching },
+    'predict, batched, in a thread': { placement: 'thread', batching },
+    'predict, defaults': {},
+  })
+  const rawBatch = await rawSession(path, [64, 64], { intraOpNumThreads: 1 })
+  await compare(
+    'MLP 64-32-2',
+    {
+      'session.run': { call: raw },
+      'session.run, batches of 64': { call: rawBatch, rows: 64, concurrency: 1 },
+      ...many.ways,
+    },
+    { concurrency: 64, rounds, ms },
+  )
+  await many.close()
+}
+
+async function medium() {
+  const path = writeModel(folder, 'medium.onnx', mlp([512, 1024, 512, 128]))
+  const batching = { maxBatchSize: 64 }
+  const workers = await rawWorkers(path, [64, 512])
+  const rawBatch = await rawSession(path, [64, 512], { intraOpNumThreads: 1 })
+  const { ways, close } = await predicting(path, [512], {
+    'predict, batched, inline': { placement: 'inline', batching },
+    'predict, batched, in a thread': { placement: 'thread', batching, intraOpThreads: 1 },
+    'predict, batched, in two threads': { placement: 'thread', instances: 2, batching },
+    'predict, defaults': {},
+  })
+  await compare(
+    'MLP 512-1024-512-128',
+    {
+      'session.run': { call: await rawSession(path, [1, 512]) },
+      'session.run, batches of 64': { call: rawBatch, rows: 64, concurrency: 1 },
+      'two raw workers, batches of 64': { call: workers.run, rows: 64, concurrency: 4 },
+      ...ways,
+    },
+    { concurrency: 64, rounds, ms: 2 * ms, withDelay: true },
+  )
+  await close()
+  await workers.close()
+}
+
 /**
- * @param {string} path
- * @param {number} width
+ * A model that takes milliseconds, which is to use all cores and leave the event loop alone.
+ * @param {string} title
+ * @param {Uint8Array} model
+ * @param {readonly number[]} row
  */
-async function naive(path, width) {
-  const session = await InferenceSession.create(path)
-  const input = Float32Array.from({ length: width }, (_, i) => i / width)
-  return () => session.run({ x: new Tensor('float32', input, [1, width]) })
+async function heavy(title, model, row) {
+  const path = writeModel(folder, 'heavy.onnx', model)
+  const workers = await rawWorkers(path, [1, ...row])
+  const { ways, close } = await predicting(path, row, {
+    'predict, in two threads': { placement: 'thread', instances: 2 },
+    'predict, defaults': {},
+  })
+  await compare(
+    title,
+    {
+      'two raw workers': { call: workers.run, concurrency: 4 },
+      ...ways,
+      'session.run': { call: await rawSession(path, [1, ...row]), concurrency: 4 },
+    },
+    { concurrency: 64, rounds, ms: heavyMs, withDelay: true },
+  )
+  await close()
+  await workers.close()
+}
+
+/** @type {Record<string, () => Promise<void>>} */
+const sections = {
+  tiny,
+  medium,
+  convolution: () => heavy('Convolution', convolution({ layers: 2 }), [1, 8, 8]),
+  transformer: () => heavy('Transformer of 2 layers, 32 x 256', transformer(), [32, 256]),
 }
 
 try {
-  const { mlp } = await importModels(folder)
-  const tiny = writeModel(folder, 'tiny.onnx', mlp([64, 32, 2]))
-  const medium = writeModel(folder, 'medium.onnx', mlp([512, 1024, 512, 128]))
-  const batching = /** @type {const} */ ({ safe: true, maxBatchSize: 64 })
-  const serving = createServing({
-    models: {
-      tiny: onnx({ source: tiny, placement: 'inline' }),
-      tinyInThread: onnx({ source: tiny, placement: 'thread' }),
-      tinyBatched: onnx({ source: tiny, placement: 'inline', batching }),
-      tinyBatchedInThread: onnx({ source: tiny, placement: 'thread', batching }),
-      mediumBatched: onnx({ source: medium, placement: 'inline', batching }),
-      mediumBatchedInThread: onnx({ source: medium, placement: 'thread', batching }),
-      cached: onnx({ source: tiny, cache: true }),
-    },
-  })
-  await serving.ready()
-  const x64 = Float32Array.from({ length: 64 }, (_, i) => i / 64)
-  const x512 = Float32Array.from({ length: 512 }, (_, i) => i / 512)
-  /**
-   * @param {Parameters<typeof serving.predict>[0]} model
-   * @param {Float32Array} x
-   */
-  const predict = (model, x) => () => serving.predict(model, { x })
-
-  const [cpu] = cpus()
-  console.log(
-    `Node ${process.version}, ${cpus().length} x ${cpu?.model.trim()}; ${rounds} rounds of ${roundMs} ms.\n`,
-  )
-  console.log('| | concurrency | | calls a second | relative |\n|---|---:|---|---:|---:|')
-  const tinyNaive = await naive(tiny, 64)
-  await compare('MLP 64-32-2', 1, {
-    'session.run': tinyNaive,
-    'predict, inline': predict('tiny', x64),
-    'predict, in a thread': predict('tinyInThread', x64),
-    'predict, from the cache': predict('cached', x64),
-  })
-  await compare('MLP 64-32-2, 64 at once', 64, {
-    'session.run': tinyNaive,
-    'predict, batched, inline': predict('tinyBatched', x64),
-    'predict, batched, in a thread': predict('tinyBatchedInThread', x64),
-    'predict, from the cache': predict('cached', x64),
-  })
-  await compare('MLP 512-1024-512-128, 64 at once', 64, {
-    'session.run': await naive(medium, 512),
-    'predict, batched, inline': predict('mediumBatched', x512),
-    'predict, batched, in a thread': predict('mediumBatchedInThread', x512),
-  })
-  await serving.close()
+  printMachine()
+  for (const name of only) await sections[name]?.()
 } finally {
   rmSync(folder, { recursive: true })
 }

@@ -154,56 +154,74 @@ function canFallBack(error: ServingError): boolean {
 
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
 async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
-  const { models, metrics } = host
+  const { models } = host
   const { options, startedAt } = call
   let { limits } = call
-  let version: string | undefined
+  let lease: Lease | undefined
   host.began()
   try {
     const isStage = call.within.length > 0
     // What was taken in goes on.
     if (!isStage && host.refusal !== undefined) throw host.refusal
     let input = call.input
-    let lease = models.tryLease(model, options.version, isStage)
+    lease = models.tryLease(model, options.version, isStage)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
       input = plainCopy(input).copy
       lease = await models.lease(model, options.version, limits, isStage)
     }
-    try {
-      version = lease.version
-      if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
-      // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
-      const encoding = lease.codec.encode(input, options.signal)
-      const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const stages = lease.isPipeline ? stagesOf(host, `${model}@${version}`, call) : undefined
-      const running = run(host, model, lease, encoded, limits, options.cache, stages)
-      const { result, queueMs, computeMs, batchRows, cache, degraded } = isPromise(running)
-        ? await running
-        : running
-      const decoding = lease.codec.decode(result, encoded, cache !== 'off')
-      const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
-
-      const latencyMs = performance.now() - startedAt
-      if (batchRows > 0) metrics.queued(model, version, queueMs)
-      metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
-      const { requestId } = call
-      const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
-      if (degraded === undefined && stages === undefined) return Object.assign(outcome, { meta })
-      const more = { ...(degraded && { degraded }), ...(stages && { stages: stages.answered }) }
-      return Object.assign(outcome, { meta: { ...meta, ...more } })
-    } finally {
-      lease.release()
-    }
+    if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
+    // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
+    const encoding = lease.codec.encode(input, options.signal)
+    const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
+    const stages = lease.isPipeline ? stagesOf(host, `${model}@${lease.version}`, call) : undefined
+    const running = run(host, model, lease, encoded, limits, options.cache, stages)
+    const answer = isPromise(running) ? await running : running
+    const decoding = lease.codec.decode(answer.result, encoded, answer.cache !== undefined)
+    const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
+    return answered(host, model, lease.version, call, answer, stages, outcome)
   } catch (cause) {
-    const error = inContext(asServingError(cause), model, version)
-    const latencyMs = performance.now() - startedAt
-    // What a client names is a label only where it exists, or clients could make labels without end.
-    metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
-    throw error
+    throw failed(host, model, lease?.version, call, cause)
   } finally {
+    lease?.release()
     host.ended()
   }
+}
+
+/** Counts an answer, and says how it came about. Not in {@link answerOf}, whose every variable is kept over its waits. */
+function answered(
+  { metrics }: PredictHost,
+  model: string,
+  version: string,
+  { requestId, startedAt }: Call,
+  answer: RunAnswer,
+  stages: StageCalls | undefined,
+  outcome: Outcome,
+): AnyPrediction {
+  const { queueMs, computeMs, batchRows, cache = 'off' } = answer
+  const latencyMs = performance.now() - startedAt
+  if (batchRows > 0) metrics.queued(model, version, queueMs)
+  metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
+  const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
+  const degraded = answer.cache === undefined ? stages?.degraded : answer.degraded
+  if (degraded === undefined && stages === undefined) return Object.assign(outcome, { meta })
+  const more = { ...(degraded && { degraded }), ...(stages && { stages: stages.answered }) }
+  return Object.assign(outcome, { meta: { ...meta, ...more } })
+}
+
+/** Counts a failure. @returns what the caller is told */
+function failed(
+  { models, metrics }: PredictHost,
+  model: string,
+  version: string | undefined,
+  { startedAt }: Call,
+  cause: unknown,
+): ServingError {
+  const error = inContext(asServingError(cause), model, version)
+  const latencyMs = performance.now() - startedAt
+  // What a client names is a label only where it exists, or clients could make labels without end.
+  metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
+  return error
 }
 
 function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions {
@@ -214,8 +232,10 @@ function stagesOf(host: PredictHost, pipeline: string, call: Call): StageCalls {
   return new StageCalls(pipeline, call, (model, made) => predictCall(host, model, made))
 }
 
+/** What a run came to. */
 type RunAnswer = BatchAnswer<unknown> & {
-  readonly cache: CacheStatus
+  /** Undefined where the request had no cache. */
+  readonly cache?: CacheStatus
   readonly degraded?: PredictionMeta['degraded']
 }
 
@@ -239,7 +259,7 @@ function run(
       : submitWithRetries(lease, feeds, bounds, () => models.leaseAgain(model, version, bounds))
   if (cache === undefined || caching === false) {
     const asked = stages === undefined ? limits : { ...limits, caller: stages }
-    return uncached(submit(codec.own(encoded), asked), stages)
+    return submit(codec.own(encoded), asked)
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
@@ -247,14 +267,6 @@ function run(
 }
 
 type Submit = (feeds: unknown, limits: PipelineLimits) => Promise<BatchAnswer<unknown>>
-
-async function uncached(
-  answer: Promise<BatchAnswer<unknown>>,
-  stages: StageCalls | undefined,
-): Promise<RunAnswer> {
-  const { result, queueMs, computeMs, batchRows } = await answer
-  return { result, queueMs, computeMs, batchRows, cache: 'off', degraded: stages?.degraded }
-}
 
 async function cached(
   cache: NonNullable<Lease['cache']>,

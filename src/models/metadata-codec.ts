@@ -95,7 +95,7 @@ export class MetadataCodec {
     const { shape } = tensor
     if (!this.batched || rows !== 1 || shape[0] !== 1) return toValue(tensor)
     const isScalar = shape.length === 2 && shape[1] === 1
-    return toValue({ ...tensor, shape: isScalar ? [] : shape.slice(1) })
+    return toValue(tensor, isScalar ? [] : shape.slice(1))
   }
 
   /** One row's class, confidence and scores; for a batch of rows, lists of them. */

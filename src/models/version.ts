@@ -333,23 +333,12 @@ export class ModelVersion {
   /** Takes a lease, synchronously; undefined when the version can't serve now. */
   lease(): Lease | undefined {
     if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
-    const { model, batcher, cache } = this.#loaded
-    let held = true
     this.#leases++
-    return {
-      version: this.name,
-      codec: model.codec,
-      batcher,
-      isPipeline: model.pipeline !== undefined,
-      cache,
-      timeoutMs: this.host.timeoutMs,
-      retries: this.host.retries ?? 0,
-      release: () => {
-        if (!held) return
-        held = false
-        if (--this.#leases === 0) this.#settleDrain('drained')
-      },
-    }
+    return new VersionLease(this.name, this.#loaded, this.host, this.#onReleased)
+  }
+
+  readonly #onReleased = (): void => {
+    if (--this.#leases === 0) this.#settleDrain('drained')
   }
 
   /** @returns false where no drain waits */
@@ -398,4 +387,35 @@ function describeSize({ signature, bestRows, gain }: FoundSize): string {
   const inputs = signature === '' ? '' : ` of inputs ${signature}`
   if (bestRows === 1) return `batches${inputs} do not pay: a row costs the same alone`
   return `batches${inputs} of ${bestRows} rows pay: ${gain.toFixed(1)} times as many as single ones`
+}
+
+/** A class, and one callback for all leases of a version: one is made for each request. */
+class VersionLease implements Lease {
+  readonly codec: RequestCodec
+  readonly batcher: Queue
+  readonly isPipeline: boolean
+  readonly cache: PredictionCache<KeptAnswer> | undefined
+  readonly timeoutMs: number | undefined
+  readonly retries: number
+  #isHeld = true
+
+  constructor(
+    readonly version: string,
+    { model, batcher, cache }: Loaded,
+    { timeoutMs, retries = 0 }: VersionHost,
+    private readonly onReleased: () => void,
+  ) {
+    this.codec = model.codec
+    this.batcher = batcher
+    this.isPipeline = model.pipeline !== undefined
+    this.cache = cache
+    this.timeoutMs = timeoutMs
+    this.retries = retries
+  }
+
+  release(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    this.onReleased()
+  }
 }

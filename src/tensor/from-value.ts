@@ -59,7 +59,7 @@ export class TensorReader {
     const { shape } = this.info
     const isFlat = given.length <= 1
     if (this.#row !== undefined) {
-      if (fits(given, this.#row)) return [1, ...given]
+      if (fits(given, this.#row)) return given.length === 1 ? [1, given[0] ?? 0] : [1, ...given]
       if (isFlat && this.#rowCount !== undefined && elementCount(given) === this.#rowCount)
         return [1, ...(this.#row as number[])]
     }
@@ -77,6 +77,7 @@ export function toTensor(value: unknown, info: TensorInfo, batched: boolean): Te
 
 /** The lengths of nested lists, read along the first of each; undefined where there are more than `maxRank`. */
 function measure(value: unknown, maxRank: number): number[] | undefined {
+  if (maxRank > 0 && ArrayBuffer.isView(value) && 'length' in value) return [value.length as number]
   const shape: number[] = []
   for (let level = value; isList(level); level = level[0]) {
     if (shape.length === maxRank) return undefined

@@ -1,18 +1,22 @@
 import { fromFloat16 } from './float16.js'
-import type { Tensor } from './tensor.js'
+import { elementCount, type Tensor } from './tensor.js'
 
 /**
  * A tensor as plain values: a scalar for rank 0, else nested arrays. 64-bit integers are numbers where a number
  * holds them exactly, else bigints; booleans are booleans; float16 is numbers.
+ *
+ * @param shape another of as many elements. Default: the tensor's own.
  */
-export function toValue(tensor: Tensor): unknown {
-  return nest(elements(tensor), tensor.shape, 0)
+export function toValue(tensor: Tensor, shape = tensor.shape): unknown {
+  const values = elements(tensor)
+  // What a list was made for needs no second one; strings are the tensor's own.
+  return shape.length === 1 && tensor.dtype !== 'string' ? values : nest(values, shape, 0, 0)
 }
 
 /** Row `index` of a tensor with a batch axis, sharing its memory. */
 export function rowOf(tensor: Tensor, index: number): Tensor {
   const shape = tensor.shape.slice(1)
-  const size = shape.reduce((product, dimension) => product * dimension, 1)
+  const size = elementCount(shape)
   const [start, end] = [index * size, (index + 1) * size]
   const data = tensor.dtype === 'string' ? tensor.data.slice(start, end) : tensor.data.subarray(start, end)
   return { dtype: tensor.dtype, shape, data } as Tensor
@@ -46,10 +50,11 @@ function exact(value: bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value
 }
 
-function nest(values: readonly unknown[], shape: readonly number[], offset: number): unknown {
-  const [length, ...inner] = shape
+/** The values from `offset` on, nested as the shape from dimension `axis` on. */
+function nest(values: readonly unknown[], shape: readonly number[], axis: number, offset: number): unknown {
+  const length = shape[axis]
   if (length === undefined) return values[offset]
-  if (inner.length === 0) return values.slice(offset, offset + length)
-  const stride = inner.reduce((product, dimension) => product * dimension, 1)
-  return Array.from({ length }, (_, i) => nest(values, inner, offset + i * stride))
+  if (axis === shape.length - 1) return values.slice(offset, offset + length)
+  const stride = elementCount(shape.slice(axis + 1))
+  return Array.from({ length }, (_, i) => nest(values, shape, axis + 1, offset + i * stride))
 }

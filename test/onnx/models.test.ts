@@ -15,6 +15,7 @@ import {
   mlp,
   scalarInput,
   sequenceOutput,
+  transformer,
   twoInputs,
   zipMapModel,
 } from './models.js'
@@ -101,6 +102,24 @@ describe('the test models', () => {
     expect(performance.now() - started).toBeGreaterThan(5)
     expect(performance.now() - started).toBeLessThan(1000)
     await session.release()
+  })
+
+  it('transformer sees each token of a row, and no other row', async () => {
+    const options = { layers: 2, length: 4, width: 16, heads: 2 }
+    const x = Float32Array.from({ length: 2 * 64 }, (_, i) => Math.sin(i))
+    const both = await run(transformer(options), { x: tensor('float32', x, [2, 4, 16]) })
+    expect(both.y?.dims).toEqual([2, 10])
+    const alone = async (row: Float32Array) =>
+      (await run(transformer(options), { x: tensor('float32', row, [1, 4, 16]) })).y?.data[0]
+    const second = x.slice(64)
+    expect(both.y?.data[10]).toBeCloseTo(Number(await alone(second)), 5)
+    expect(both.y?.data[0]).not.toBeCloseTo(Number(both.y?.data[10]), 5)
+    for (const token of [0, 3]) {
+      const other = second.slice()
+      other[token * 16] = 3
+      expect(Number(await alone(other))).not.toBeCloseTo(Number(both.y?.data[10]), 5)
+    }
+    expect(transformer(options)).toEqual(transformer(options))
   })
 
   it('loopModel gives back its input, later for more ms', async () => {
