@@ -52,7 +52,11 @@ export async function closedLoop({ port, requests, concurrency, seconds }) {
             if (now <= end) inTime++
           } else failed++
           if (connection.open) ask()
-          else reopen(caller).then(ask, resolve)
+          else
+            reopen(caller).then(ask, () => {
+              failed++
+              resolve()
+            })
         })
       }
       ask()

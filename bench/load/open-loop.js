@@ -8,8 +8,7 @@ import { percentile } from '../statistics.js'
 import { ConstantArrivals } from './arrivals.js'
 import { Connection } from './connection.js'
 
-/** Beyond, a request waits for a connection; that counts in its latency. */
-const maxConnections = 1000
+/** How long after the end an answer is waited for, before it counts as failed. */
 const graceMs = 60_000
 
 /**
@@ -33,9 +32,11 @@ const graceMs = 60_000
  * @param {number} options.perSecond
  * @param {number} options.seconds
  * @param {number} [options.deadlineMs] what counts as good; all by default
+ * @param {number} [options.maxConnections] 1000 by default; beyond, a request waits, and that counts in its latency
  * @returns {Promise<OpenLoopFigures>}
  */
-export async function openLoop({ port, requests, perSecond, seconds, deadlineMs = Infinity }) {
+export async function openLoop(options) {
+  const { port, requests, perSecond, seconds, deadlineMs = Infinity, maxConnections = 1000 } = options
   const arrivals = new ConstantArrivals(perSecond, seconds)
   const latencies = /** @type {number[]} */ ([])
   const refusals = /** @type {number[]} */ ([])

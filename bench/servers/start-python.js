@@ -17,6 +17,7 @@ const startLimitMs = 120_000
  * @typedef {object} PythonServer
  * @property {(ports: readonly [number, number, number]) => readonly string[]} command
  * @property {Omit<Address, 'port'>} address
+ * @property {string} [readyPath] where it says that the model is loaded; its health by default
  * @property {(ports: readonly [number, number, number]) => Record<string, object>} [files] in its working directory
  */
 
@@ -33,6 +34,7 @@ const pythonServers = {
       healthPath: '/v2/health/live',
       protocol: 'openInference',
     },
+    readyPath: '/v2/models/model/ready',
     files: ([port, grpcPort, metricsPort]) => ({
       'settings.json': {
         host: '127.0.0.1',
@@ -105,7 +107,7 @@ export async function startPython(name, specFile, folder, cores) {
   })
   watch(child, name, () => readFileSync(logFile, 'utf8').slice(-2000))
   const address = { ...server.address, port: ports[0] }
-  await untilHealthy(address)
+  await untilReady(address.port, server.readyPath ?? address.healthPath)
   return { child, address }
 }
 
@@ -118,9 +120,12 @@ async function freePort() {
   return port
 }
 
-/** @param {Address} address */
-async function untilHealthy({ port, healthPath }) {
-  const url = `http://127.0.0.1:${port}${healthPath}`
+/**
+ * @param {number} port
+ * @param {string} path
+ */
+async function untilReady(port, path) {
+  const url = `http://127.0.0.1:${port}${path}`
   const limit = performance.now() + startLimitMs
   while (performance.now() < limit) {
     const status = await fetch(url).then(
