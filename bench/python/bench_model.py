@@ -18,8 +18,11 @@ DTYPE = {"float32": np.float32, "int64": np.int64, "string": np.object_}[KIND]
 NESTED = isinstance(_spec["rows"][0], list) and isinstance(_spec["rows"][0][0], list)
 
 
-def open_session() -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(_spec["file"], providers=["CPUExecutionProvider"])
+def open_session(threads: int = 0) -> onnxruntime.InferenceSession:
+    """`threads` of one run: by default as many as there are cores."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(_spec["file"], options, providers=["CPUExecutionProvider"])
 
 
 def array_of(rows) -> np.ndarray:

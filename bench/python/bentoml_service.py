@@ -1,6 +1,8 @@
 """
 BentoML with adaptive batching, after its documentation: a `batchable` API takes a batch, and those of several callers
-are joined. So a body holds a batch of one row. The latency up to which it joins is left at its default.
+are joined. So a body holds a batch of one row. The latency up to which it joins is left at its default: below, it
+refuses requests for models that take long. Its log of every request is off, and it has one worker, its default: two
+answered no more.
 """
 
 from typing import Annotated, Any
@@ -16,7 +18,7 @@ if bench_model.KIND != "string":
     Batch = Annotated[np.ndarray, DType(bench_model.KIND)]
 
 
-@bentoml.service(traffic={"timeout": 60})
+@bentoml.service(traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class OnnxModel:
     def __init__(self) -> None:
         self.session = bench_model.open_session()

@@ -1,4 +1,7 @@
-"""LitServe with its batching on, after its documentation: `max_batch_size` and `batch_timeout` of the LitAPI."""
+"""
+LitServe with its batching on, after its documentation: `max_batch_size` and `batch_timeout` of the LitAPI. It has one
+worker, its default: two answered no more.
+"""
 
 import sys
 

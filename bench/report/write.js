@@ -2,7 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { format, resolveConfig } from 'prettier'
-import { coresCommand, machine, versions } from '../machine.js'
+import { coresCommand } from '../cores.js'
+import { machine, versions } from '../machine.js'
 import { byModel } from './by-model.js'
 import { againstLimit, againstNaive, againstPython, atEqualArrival } from './comparisons.js'
 import { costOfCache, underOverload } from './own-limits.js'
@@ -35,7 +36,7 @@ export async function writeReport(measured) {
 }
 
 /** @param {Measured} measured */
-export function pageOf(measured) {
+function pageOf(measured) {
   return [
     '# Over HTTP',
     conditions(measured),

@@ -8,11 +8,18 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 const [kind = '', specFile = '', options = '{}'] = process.argv.slice(2)
 const model = JSON.parse(readFileSync(specFile, 'utf8'))
 
-// Imported where it is needed, so that a bare server's process has no model runtime in it.
-const family = kind.startsWith('bare') ? 'bare' : kind.startsWith('naive') ? 'naive' : 'mlserving'
-/** @type {Record<string, (model: import('../http-models.js').Prepared, options: unknown) => Promise<number>>} */
-const servers = await import(`./${family}.js`)
-const port = await servers[kind]?.(model, JSON.parse(options))
+/**
+ * Imported where it is needed, so that a bare server's process has no runtime of models in it.
+ * @type {Record<string, () => Promise<Record<string, (model: any, options: any) => Promise<number>>>>}
+ */
+const families = {
+  bare: () => import('./bare.js'),
+  naive: () => import('./naive.js'),
+  mlserving: () => import('./mlserving.js'),
+}
+const family = Object.keys(families).find((name) => kind.startsWith(name)) ?? ''
+const servers = await families[family]?.()
+const port = await servers?.[kind]?.(model, JSON.parse(options))
 
 const delay = monitorEventLoopDelay({ resolution: 10 })
 process.on('message', (word) => {

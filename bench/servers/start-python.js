@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { watch } from '../child.js'
+import { serverCores } from '../cores.js'
 import { pythonEnvironment, pythonFolder } from './python-environment.js'
 
 /** Loading numpy, onnxruntime and a framework on a busy machine. */
@@ -24,7 +25,10 @@ const startLimitMs = 120_000
 /** @type {Record<string, PythonServer>} */
 const pythonServers = {
   fastapi: {
-    command: ([port]) => ['uvicorn', 'fastapi_server:app', '--port', `${port}`, '--log-level', 'warning'],
+    command: ([port]) => [
+      ...['uvicorn', 'fastapi_server:app', '--port', `${port}`],
+      ...['--workers', `${serverCores}`, '--log-level', 'warning'],
+    ],
     address: { path: '/predict', healthPath: '/health', protocol: 'row' },
   },
   mlserver: {
