@@ -12,7 +12,11 @@ const layers = [
   { rank: 6, name: 'the barrel', files: /^src\/index\.ts$/ },
   { rank: 5, name: 'src/http', files: /^src\/http\// },
   { rank: 5, name: 'src/testing', files: /^src\/testing\// },
-  { rank: 4, name: 'the serving', files: /^src\/(serving|predict|predict-many|default-serving)\.ts$/ },
+  {
+    rank: 4,
+    name: 'the serving',
+    files: /^src\/(serving|predict|predict-stage|predict-many|pipeline|default-serving)\.ts$/,
+  },
   { rank: 2, name: 'src/v2', files: /^src\/v2\// },
   { rank: 1, name: 'src/tensor', files: /^src\/tensor\// },
   { rank: 0, name: 'src/errors', files: /^src\/errors\.ts$/ },

@@ -28,6 +28,7 @@ async function bundleWorker(file: string): Promise<Bundle> {
     format: 'cjs',
     target: 'node20',
     external: ['onnxruntime-node'],
+    plugins: [inlineWorkerEsbuild()],
     minifyWhitespace: true,
     charset: 'utf8',
     legalComments: 'none',

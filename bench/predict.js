@@ -81,7 +81,7 @@ try {
   const { mlp } = await importModels(folder)
   const tiny = writeModel(folder, 'tiny.onnx', mlp([64, 32, 2]))
   const medium = writeModel(folder, 'medium.onnx', mlp([512, 1024, 512, 128]))
-  const batching = /** @type {const} */ ({ maxBatchSize: 64 })
+  const batching = /** @type {const} */ ({ safe: true, maxBatchSize: 64 })
   const serving = createServing({
     models: {
       tiny: onnx({ source: tiny, placement: 'inline' }),

@@ -86,10 +86,20 @@ export const errorTable = {
     retryable: true,
     meaning: 'The queue of the version is full; the request was refused at once.',
   },
+  OVERLOADED: {
+    status: 503,
+    retryable: true,
+    meaning: 'The deadline can not be met, or the event loop is behind; the request was refused at once.',
+  },
   WORKER_DIED: {
     status: 503,
     retryable: true,
     meaning: 'The worker that ran the request ended before it answered.',
+  },
+  RUN_TIMEOUT: {
+    status: 503,
+    retryable: true,
+    meaning: 'The run took longer than runTimeoutMs and was given up.',
   },
   CLOSED: { status: 503, retryable: false, meaning: 'The serving is closing or closed.' },
   TIMEOUT: { status: 504, retryable: true, meaning: 'The deadline passed before the answer was there.' },

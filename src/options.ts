@@ -62,6 +62,13 @@ export const flag: Field<boolean> = {
   accepts: (value): value is boolean => typeof value === 'boolean',
 }
 
+/** A word that can only be given, not taken back. */
+export const yes: Field<true> = {
+  expected: 'true',
+  schema: { const: true },
+  accepts: (value): value is true => value === true,
+}
+
 export const texts: Field<readonly string[]> = {
   expected: 'a list of strings, each once, at least one',
   schema: { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true },
@@ -90,9 +97,31 @@ export function oneOf<const V extends readonly string[]>(...values: V): Field<V[
   }
 }
 
-/** A value that only code can give, such as a function; `expected` says of which form. */
-export function provided<T>(expected: string, accepts: (value: unknown) => boolean): Field<T> {
-  return { expected, accepts: (value): value is T => accepts(value) }
+/**
+ * A value of another kind; `expected` says of which form.
+ * @param schema where JSON can give it, rather than code alone
+ */
+export function provided<T>(
+  expected: string,
+  accepts: (value: unknown) => boolean,
+  schema?: JsonSchema,
+): Field<T> {
+  return { expected, schema, accepts: (value): value is T => accepts(value) }
+}
+
+/** An object of values of one kind, by name. */
+export function record<T>(entry: Field<T>): Field<Readonly<Record<string, T>>> {
+  return {
+    expected: `an object of which each value is ${entry.expected}`,
+    get schema() {
+      return { type: 'object', additionalProperties: entry.schema }
+    },
+    accepts: (value): value is Readonly<Record<string, T>> =>
+      isPlainObject(value) && Object.values(value).every((each) => entry.accepts(each)),
+    inside: (value, path, code) => {
+      for (const [name, each] of Object.entries(value)) entry.inside?.(each, `${path}.${name}`, code)
+    },
+  }
 }
 
 export function func<T>(): Field<T> {
@@ -132,6 +161,20 @@ export function trueOr<T>(other: Field<T>): Field<true | T> {
     accepts: (value): value is true | T => value === true || other.accepts(value),
     inside: (value, path, code) => {
       if (value !== true) other.inside?.(value, path, code)
+    },
+  }
+}
+
+/** `true`, `false`, or a value of another kind. */
+export function flagOr<T>(other: Field<T>): Field<boolean | T> {
+  return {
+    expected: `true, false or ${other.expected}`,
+    get schema() {
+      return { anyOf: [flag.schema, other.schema] }
+    },
+    accepts: (value): value is boolean | T => typeof value === 'boolean' || other.accepts(value),
+    inside: (value, path, code) => {
+      if (typeof value !== 'boolean') other.inside?.(value, path, code)
     },
   }
 }

@@ -10,16 +10,24 @@ import type { Awaitable } from './models/codec.js'
 import type { Encoded } from './models/loaded-model.js'
 import type { ModelManager } from './models/manager.js'
 import { plainCopy } from './models/plain-copy.js'
+import { submitWithRetries } from './models/resubmit.js'
+import type { PipelineLimits } from './models/pipeline-runs.js'
 import type { KeptAnswer, Lease } from './models/version.js'
+import { StageCalls, type StageMeta } from './predict-stage.js'
 
 export interface PredictOptions {
   /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
   readonly version?: string
   /** Who goes first where requests wait. Default: `'normal'`. */
   readonly priority?: 'high' | 'normal' | 'low'
+  /** On whose behalf: the requests of those who wait for one model share its runs. Default: all are one. */
+  readonly tenant?: string
   /** `false` asks neither the cache nor keeps the answer. Default: as the model's `cache` says. */
   readonly cache?: false
-  /** Rejects with TIMEOUT after this time. Default: no deadline. */
+  /**
+   * Rejects with TIMEOUT after this time, or at once with OVERLOADED where it can't be met. Default: the model's own
+   * `timeoutMs`.
+   */
   readonly timeoutMs?: number
   /** Rejects with ABORTED once aborted; a request that still waits then costs no run. */
   readonly signal?: AbortSignal
@@ -36,7 +44,10 @@ export interface PredictionMeta {
   readonly model: string
   readonly version: string
   readonly cache: CacheStatus
-  /** Where the answer is not the one asked for: an old one, or that of the model's `fallback`. */
+  /**
+   * Where the answer is not the one asked for: an old one, or that of the model's `fallback`; of a pipeline also where
+   * a stage's was not.
+   */
   readonly degraded?: 'stale' | 'fallback'
   /** Rows of the run that answered; 0 where the cache did. */
   readonly batchRows: number
@@ -46,13 +57,21 @@ export interface PredictionMeta {
   readonly computeMs: number
   /** Time from call to answer. */
   readonly latencyMs: number
+  /**
+   * Of a pipeline: how each of its stages answered, in the order in which they were asked, without those that failed.
+   * Empty where the cache, or an equal request under way, answered.
+   */
+  readonly stages?: readonly StageMeta[]
 }
 
 export type AnyPrediction = Outcome & { readonly meta: PredictionMeta }
 
 /** A call on its way: what stays the same when a fallback takes it over. */
-interface Call {
+export interface Call {
   readonly input: unknown
+  readonly requestId: string
+  /** The pipelines that it is made by, as `model@version`, the outermost first. */
+  readonly within: readonly string[]
   readonly options: PredictOptions
   readonly limits: SubmitOptions
   readonly startedAt: number
@@ -68,6 +87,8 @@ const priorities: Readonly<Record<NonNullable<PredictOptions['priority']>, Prior
 export interface PredictHost {
   readonly models: ModelManager
   readonly metrics: Metrics
+  /** Why any request is refused now. */
+  readonly refusal: ServingError | undefined
   /** A model was asked. */
   began(): void
   /** A model has answered, or failed. */
@@ -85,13 +106,18 @@ export function predict(
   options: PredictOptions = {},
 ): Promise<AnyPrediction> {
   const startedAt = performance.now()
-  const { timeoutMs, signal, whenFull, priority = 'normal' } = options
+  const { timeoutMs, signal, whenFull, tenant, priority = 'normal', requestId = randomUUID() } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
-  const limits = { signal, deadlineMs, whenFull, priority: priorities[priority] }
-  const call = { input, options, limits, startedAt }
+  const limits = { signal, deadlineMs, whenFull, tenant, priority: priorities[priority] }
+  return predictCall(host, model, { input, options, limits, startedAt, requestId, within: outermost })
+}
+
+const outermost: readonly string[] = []
+
+function predictCall(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
   if (!host.models.mayFallBack(model)) return answerOf(host, model, call)
   // A fallback reads the input later, when the caller may have changed it.
-  const own = { ...call, input: plainCopy(input).copy }
+  const own = { ...call, input: plainCopy(call.input).copy }
   return orFallback(host, answerOf(host, model, own), [model], own)
 }
 
@@ -129,35 +155,43 @@ function canFallBack(error: ServingError): boolean {
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
 async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
   const { models, metrics } = host
-  const { options, limits, startedAt } = call
+  const { options, startedAt } = call
+  let { limits } = call
   let version: string | undefined
   host.began()
   try {
+    const isStage = call.within.length > 0
+    // What was taken in goes on.
+    if (!isStage && host.refusal !== undefined) throw host.refusal
     let input = call.input
-    let lease = models.tryLease(model, options.version)
+    let lease = models.tryLease(model, options.version, isStage)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
       input = plainCopy(input).copy
-      lease = await models.lease(model, options.version, limits)
+      lease = await models.lease(model, options.version, limits, isStage)
     }
     try {
       version = lease.version
+      if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
       // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
       const encoding = lease.codec.encode(input, options.signal)
       const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
-      const running = run(lease, encoded, call)
-      const { result, queueMs, computeMs, batchRows, cache } = isPromise(running) ? await running : running
+      const stages = lease.isPipeline ? stagesOf(host, `${model}@${version}`, call) : undefined
+      const running = run(host, model, lease, encoded, limits, options.cache, stages)
+      const { result, queueMs, computeMs, batchRows, cache, degraded } = isPromise(running)
+        ? await running
+        : running
       const decoding = lease.codec.decode(result, encoded, cache !== 'off')
       const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
 
-      const requestId = options.requestId ?? randomUUID()
       const latencyMs = performance.now() - startedAt
       if (batchRows > 0) metrics.queued(model, version, queueMs)
       metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
+      const { requestId } = call
       const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
-      return Object.assign(outcome, {
-        meta: cache === 'stale' ? { ...meta, degraded: 'stale' as const } : meta,
-      })
+      if (degraded === undefined && stages === undefined) return Object.assign(outcome, { meta })
+      const more = { ...(degraded && { degraded }), ...(stages && { stages: stages.answered }) }
+      return Object.assign(outcome, { meta: { ...meta, ...more } })
     } finally {
       lease.release()
     }
@@ -172,48 +206,92 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
   }
 }
 
-type RunAnswer = BatchAnswer<unknown> & { readonly cache: CacheStatus }
+function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions {
+  return limits.deadlineMs === undefined ? { ...limits, deadlineMs } : limits
+}
 
-/** The result of an input: kept by the version's cache, under way for an equal request, or computed. */
-function run(lease: Lease, encoded: Encoded, call: Call): Awaitable<RunAnswer> {
-  const { batcher, cache, codec } = lease
-  if (cache === undefined || call.options.cache === false) {
-    return uncached(batcher.submit(codec.own(encoded), call.limits))
+function stagesOf(host: PredictHost, pipeline: string, call: Call): StageCalls {
+  return new StageCalls(pipeline, call, (model, made) => predictCall(host, model, made))
+}
+
+type RunAnswer = BatchAnswer<unknown> & {
+  readonly cache: CacheStatus
+  readonly degraded?: PredictionMeta['degraded']
+}
+
+/**
+ * The result of an input: kept by the version's cache, under way for an equal request, or computed.
+ * @param stages of a pipeline
+ */
+function run(
+  { models }: PredictHost,
+  model: string,
+  lease: Lease,
+  encoded: Encoded,
+  limits: SubmitOptions,
+  caching: PredictOptions['cache'],
+  stages: StageCalls | undefined,
+): Awaitable<RunAnswer> {
+  const { batcher, cache, codec, retries, version } = lease
+  const submit: Submit = (feeds, bounds) =>
+    retries === 0
+      ? batcher.submit(feeds, bounds)
+      : submitWithRetries(lease, feeds, bounds, () => models.leaseAgain(model, version, bounds))
+  if (cache === undefined || caching === false) {
+    const asked = stages === undefined ? limits : { ...limits, caller: stages }
+    return uncached(submit(codec.own(encoded), asked), stages)
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, lease, encoded, call) : kept(hit, 'hit')
+  return hit === undefined ? cached(cache, key, submit, codec, encoded, limits, stages) : kept(hit, 'hit')
 }
 
-async function uncached(answer: Promise<BatchAnswer<unknown>>): Promise<RunAnswer> {
+type Submit = (feeds: unknown, limits: PipelineLimits) => Promise<BatchAnswer<unknown>>
+
+async function uncached(
+  answer: Promise<BatchAnswer<unknown>>,
+  stages: StageCalls | undefined,
+): Promise<RunAnswer> {
   const { result, queueMs, computeMs, batchRows } = await answer
-  return { result, queueMs, computeMs, batchRows, cache: 'off' }
+  return { result, queueMs, computeMs, batchRows, cache: 'off', degraded: stages?.degraded }
 }
 
 async function cached(
   cache: NonNullable<Lease['cache']>,
   key: string,
-  { batcher, codec }: Lease,
+  submit: Submit,
+  codec: Lease['codec'],
   encoded: Encoded,
-  { limits }: Call,
+  limits: SubmitOptions,
+  stages: StageCalls | undefined,
 ): Promise<RunAnswer> {
-  const { whenFull } = limits
+  const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
   // changed its input.
   const feeds = codec.own(encoded)
-  const { value, status } = await cache.get(key, limits, async (flight) => {
-    const answer = await batcher.submit(feeds, { ...flight, whenFull })
+  // A pipeline in another must not wait for a run that may, by way of other stages, wait for it.
+  const joins = stages?.isPipeline !== true
+  const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
+    const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
+    const answer = await submit(feeds, asked)
     const { value: result, bytes } = codec.keep(answer.result)
-    return { ...answer, result, bytes }
+    return { ...answer, result, bytes, degraded: stages?.degraded }
   })
   if (status !== 'miss' && status !== 'coalesced') return kept(value, status)
-  const { result, queueMs, computeMs, batchRows } = value
-  return { result, queueMs, computeMs, batchRows, cache: status }
+  const { result, queueMs, computeMs, batchRows, degraded } = value
+  return { result, queueMs, computeMs, batchRows, cache: status, degraded }
 }
 
 /** An answer that cost this request neither a wait nor a run. */
-function kept({ result }: KeptAnswer, cache: CacheStatus): RunAnswer {
-  return { result, queueMs: 0, computeMs: 0, batchRows: 0, cache }
+function kept({ result, degraded }: KeptAnswer, cache: CacheStatus): RunAnswer {
+  return {
+    result,
+    queueMs: 0,
+    computeMs: 0,
+    batchRows: 0,
+    cache,
+    degraded: cache === 'stale' ? cache : degraded,
+  }
 }
 
 function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
@@ -225,10 +303,12 @@ function inContext(error: ServingError, model: string, version: string | undefin
   const bare = ServingError.is(
     error,
     'QUEUE_FULL',
+    'OVERLOADED',
     'TIMEOUT',
     'INFERENCE_FAILED',
     'INVALID_CODEC',
     'WORKER_DIED',
+    'RUN_TIMEOUT',
     'INTERNAL',
   )
   const label = `${model}@${version ?? ''}: `

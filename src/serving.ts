@@ -1,12 +1,15 @@
 import type { Registry } from './metrics/registry.js'
 import { asServingError, ServingError } from './errors.js'
+import { LoopDelay } from './health/loop-delay.js'
 import { readiness, type ReadinessReport } from './health/health.js'
 import { consoleLogger, isLogger, type Logger } from './logger.js'
 import { Metrics } from './metrics/metrics.js'
 import type { Scored } from './models/classification.js'
 import { definitionOf, type AnyModel, type Json, type Model } from './models/definition.js'
 import { setPermits } from './execution/permits.js'
+import { learntOption, type Learnt } from './models/learnt.js'
 import { ModelManager } from './models/manager.js'
+import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
 import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
@@ -31,12 +34,20 @@ export interface ServingOptions {
    * cores, or the cgroup's quota where that is less. A worker of a cluster can't count its siblings: its host says.
    */
   readonly permits?: number
+  /**
+   * How far behind the event loop may be, in milliseconds: a request that comes while it is further is refused with
+   * OVERLOADED, rather than wait with all others. It stays ready: else all replicas would leave together. 0: any.
+   * Default: 1000.
+   */
+  readonly maxEventLoopDelayMs?: number
+  /** What another process has learnt of the same artifacts: `serving.models.learned()`. Default: nothing. */
+  readonly learned?: Learnt
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
 }
 
 export interface CreateServingOptions extends ServingOptions {
-  /** Models by name, made by {@link onnx} or {@link custom}. */
+  /** Models by name, made by {@link onnx}, {@link custom} or {@link pipeline}. */
   readonly models?: Readonly<Record<string, AnyModel>>
   /** A folder of `<model>/<version>/model.onnx`, all of which are served. */
   readonly repository?: string
@@ -101,6 +112,8 @@ export interface Serving<
   model<K extends N>(model: K): ModelHandle<In<At<M, K>>, Out<At<M, K>>>
   /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
   ready(): Promise<void>
+  /** Why a request would be refused now, whatever it asks for: what a door looks at before it reads a body. */
+  readonly refusal: ServingError | undefined
   /** Whether it is ready now, and what is missing. */
   readiness(): ReadinessReport
   /**
@@ -135,6 +148,8 @@ export const servingFields: Fields<CreateServingOptions> = {
   models: provided('an object of models by name', isPlainObject),
   repository: text,
   permits: integer(1, 1024),
+  maxEventLoopDelayMs: integer(0),
+  learned: learntOption,
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
 }
 
@@ -146,6 +161,7 @@ export const predictFields: Fields<PredictOptions> = {
   requestId: text,
   cache: provided('false', (value) => value === false),
   priority: oneOf('high', 'normal', 'low'),
+  tenant: text,
   whenFull: oneOf('reject', 'wait'),
 }
 
@@ -212,6 +228,7 @@ class RunningServing implements AnyServing, PredictHost {
   readonly metrics: Metrics
   readonly defaultModel: string | undefined
   readonly logger: Logger
+  private readonly loopDelay: LoopDelay
   #underWay = 0
   #draining: Promise<void> | undefined
   /** Ends the drain that waits for requests under way. */
@@ -225,8 +242,11 @@ class RunningServing implements AnyServing, PredictHost {
     logger = consoleLogger,
     registry,
     permits,
+    maxEventLoopDelayMs = 1000,
+    learned,
     drainTimeoutMs,
   }: CreateServingOptions) {
+    this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
     this.defaultModel = defaultModel
     this.logger = logger
@@ -234,10 +254,11 @@ class RunningServing implements AnyServing, PredictHost {
     this.models = new ModelManager({
       logger,
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
+      ...(learned !== undefined && { learned }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
-    this.models.start(repository, definitionsOf(models))
+    this.models.start(repository, definitionsOf(models, repository === undefined))
   }
 
   predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction> {
@@ -250,8 +271,13 @@ class RunningServing implements AnyServing, PredictHost {
     return predict(this, model, input, options)
   }
 
+  get refusal(): ServingError | undefined {
+    return this.loopDelay.refusal
+  }
+
   began(): void {
     this.#underWay++
+    this.loopDelay.used()
   }
 
   ended(): void {
@@ -305,7 +331,11 @@ class RunningServing implements AnyServing, PredictHost {
   }
 }
 
-function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, ModelDefinition> {
+/** @param isComplete whether there are no models but these */
+function definitionsOf(
+  models: Readonly<Record<string, AnyModel>>,
+  isComplete: boolean,
+): Map<string, ModelDefinition> {
   const definitions = new Map<string, ModelDefinition>()
   for (const [name, model] of Object.entries(models)) {
     if (!namePattern.test(name)) {
@@ -318,7 +348,7 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
     if (definition === undefined) {
       throw new ServingError(
         'INVALID_OPTIONS',
-        `createServing(): models.${name} must be made by onnx() or custom(); got ${show(model)}.`,
+        `createServing(): models.${name} must be made by onnx(), custom() or pipeline(); got ${show(model)}.`,
       )
     }
     if (definition.options.fallback === name) {
@@ -326,5 +356,6 @@ function definitionsOf(models: Readonly<Record<string, AnyModel>>): Map<string, 
     }
     definitions.set(name, definition)
   }
+  checkStages(definitions, isComplete)
   return definitions
 }

@@ -335,7 +335,7 @@ describe('predict', () => {
 
 describe('batching, where it is declared,', () => {
   it('joins concurrent requests to runs of at most maxBatchSize rows, each answered with its own', async () => {
-    const { serving, ask } = servingOf(identityModel(), { batching: { maxBatchSize: 16 } })
+    const { serving, ask } = servingOf(identityModel(), { batching: { safe: true, maxBatchSize: 16 } })
     await serving.ready()
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => ask({ x: [i, 2 * i, 3 * i] })))
     expect(answers.map((answer) => answer.prediction)).toEqual(answers.map((_, i) => [i, 2 * i, 3 * i]))
@@ -345,7 +345,7 @@ describe('batching, where it is declared,', () => {
 
   it('splits a request above the cap and joins its answer', async () => {
     const { ask } = servingOf(identityModel({ dtype: 'string', shape: ['N'] }), {
-      batching: { maxBatchSize: 3 },
+      batching: { safe: true, maxBatchSize: 3 },
     })
     const words = Array.from({ length: 10 }, (_, i) => `word ${i}`)
     const { prediction, meta } = await ask({ x: words })
@@ -356,7 +356,7 @@ describe('batching, where it is declared,', () => {
   it('splits a large request whose parts the session takes the memory of', async () => {
     const width = 1024
     const artifact = identityModel({ shape: ['batch', width] })
-    const { ask } = servingOf(artifact, { placement: 'thread', batching: { maxBatchSize: 32 } })
+    const { ask } = servingOf(artifact, { placement: 'thread', batching: { safe: true, maxBatchSize: 32 } })
     const x = Array.from({ length: 100 }, (_, row) =>
       Array.from({ length: width }, (_, i) => row * 2 + (i % 2)),
     )
@@ -485,6 +485,7 @@ describe('metrics', () => {
       'model_cache_requests_total{model="m",model_version="1",result="hit"} 1',
       'model_cache_requests_total{model="m",model_version="1",result="miss"} 1',
       'model_cache_bytes{model="m",model_version="1"} 12',
+      'model_session_instances{model="m",model_version="1"} 1',
       'model_worker_deaths_total{model="m",model_version="1"} 0',
     ]) {
       expect(body).toContain(line)
@@ -528,7 +529,7 @@ describe('metrics', () => {
 describe('createServing', () => {
   it.each<[object, RegExp]>([
     [{ modls: {} }, /createServing\(\): unknown option "modls"\. Did you mean "models"\?/],
-    [{ models: { a: './x' } }, /models\.a must be made by onnx\(\) or custom\(\); got "\.\/x"/],
+    [{ models: { a: './x' } }, /models\.a must be made by onnx\(\), custom\(\) or pipeline\(\); got "\.\/x"/],
     [{ models: { '../x': onnx({ source: 'x' }) } }, /"\.\.\/x" can't name a model/],
     [{ logger: {} }, /logger must be a logger with debug, info, warn and error/],
     [{ registry: {} }, /registry must be prom-client's Registry/],

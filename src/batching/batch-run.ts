@@ -15,28 +15,46 @@ export interface BatchAnswer<R> {
 export interface BatchRequest<I, R> {
   readonly input: I
   readonly rows: number
+  readonly signature: string
   readonly submittedAt: number
-  startedAt: number
   /** Whether it has its answer, or gave up waiting for one. */
-  settled: boolean
+  readonly settled: boolean
   /** Answers the caller; only the first call counts. */
   settle(answer: BatchAnswer<R> | ServingError): void
   /** Called once it is settled, by whatever. */
   onSettled: (() => void) | undefined
 }
 
+/** A run that succeeded. */
+export interface RanBatch {
+  readonly signature: string
+  readonly rows: number
+  readonly computeMs: number
+  /** The time may hold what the event loop did before the run. */
+  readonly isRough: boolean
+}
+
 /** Runs one batch of requests and gives each its own rows of the result. */
 export class BatchRun<I, R> implements RunContext {
+  /** Of all its requests. */
+  readonly rows: number
+  /** Rows that were answered with a result. */
+  answeredRows = 0
   #waiting: number
   #abandoned: AbortController | undefined
+  #startedAt = 0
+  /** Runs that may still be spent on finding the request that makes the batch fail. */
+  #searches: number
 
   constructor(
     private readonly executor: Executor<I, R>,
     private readonly batchable: Batchable<I, R>,
     private readonly requests: readonly BatchRequest<I, R>[],
-    private readonly onRun: (rows: number, computeMs: number) => void,
+    private readonly onRun: (ran: RanBatch) => void,
   ) {
+    this.rows = rowsOf(requests)
     this.#waiting = requests.length
+    this.#searches = 2 * Math.ceil(Math.log2(Math.max(1, requests.length)))
     const onSettled = () => this.#settled()
     for (const request of requests) request.onSettled = onSettled
   }
@@ -56,46 +74,70 @@ export class BatchRun<I, R> implements RunContext {
     for (const request of this.requests) request.settle(error)
   }
 
-  /** @returns the time it computed, in milliseconds; never rejects */
-  run(): Promise<number> {
+  /**
+   * @param now when it was handed over, on the clock of its requests
+   * @returns the time it computed, in milliseconds; never rejects
+   */
+  run(now: number): Promise<number> {
+    this.#startedAt = now
     return this.#execute(this.requests)
   }
 
   /**
    * Runs requests and answers them. Where the run fails it is done again in halves, so that only the guilty request
-   * fails: for one of n requests at most 2 log2(n) more runs.
+   * fails: for one of n requests at most 2 log2(n) more runs. Where these don't suffice, since several are guilty, the
+   * rest is run one by one.
    */
   async #execute(requests: readonly BatchRequest<I, R>[]): Promise<number> {
-    const batch = requests.filter((request) => !request.settled)
+    const batch = requests.some(({ settled }) => settled)
+      ? requests.filter(({ settled }) => !settled)
+      : requests
     const [first] = batch
     if (first === undefined) return 0
     try {
       const input =
         batch.length === 1 ? first.input : this.batchable.concat(batch.map((request) => request.input))
-      const { result, computeMs } = await this.executor.run(input, this)
+      const { result, computeMs, isRough = false } = await this.executor.run(input, this)
+      this.onRun({ signature: first.signature, rows: rowsOf(batch), computeMs, isRough })
       this.#answer(batch, result, computeMs)
       return computeMs
     } catch (cause) {
       const error = asServingError(cause)
-      if (batch.length > 1 && isOneRequestsFault(error)) {
-        const middle = batch.length >> 1
-        return (await this.#execute(batch.slice(0, middle))) + (await this.#execute(batch.slice(middle)))
-      }
+      if (batch.length > 1 && isOneRequestsFault(error)) return this.#search(batch)
       for (const request of batch) request.settle(error)
       return 0
     }
   }
 
+  async #search(batch: readonly BatchRequest<I, R>[]): Promise<number> {
+    const parts = this.#searches > 0 ? halves(batch) : batch.map((request) => [request])
+    this.#searches -= 2
+    let computeMs = 0
+    for (const part of parts) computeMs += await this.#execute(part)
+    return computeMs
+  }
+
   #answer(batch: readonly BatchRequest<I, R>[], result: R, computeMs: number): void {
-    const batchRows = batch.reduce((sum, request) => sum + request.rows, 0)
-    this.onRun(batchRows, computeMs)
+    const batchRows = rowsOf(batch)
+    this.answeredRows += batchRows
     let row = 0
     for (const request of batch) {
-      const { rows, submittedAt, startedAt } = request
-      const own = batch.length === 1 ? result : this.batchable.sliceResult(result, row, (row += rows))
-      request.settle({ result: own, queueMs: startedAt - submittedAt, computeMs, batchRows })
+      const { rows, submittedAt, input } = request
+      const own = batch.length === 1 ? result : this.batchable.sliceResult(result, row, (row += rows), input)
+      request.settle({ result: own, queueMs: this.#startedAt - submittedAt, computeMs, batchRows })
     }
   }
+}
+
+function rowsOf(requests: readonly { readonly rows: number }[]): number {
+  let rows = 0
+  for (const request of requests) rows += request.rows
+  return rows
+}
+
+function halves<T>(list: readonly T[]): (readonly T[])[] {
+  const middle = list.length >> 1
+  return [list.slice(0, middle), list.slice(middle)]
 }
 
 /** Whether a failed batch may have failed for one of its requests alone. */

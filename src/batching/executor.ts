@@ -2,17 +2,22 @@
 export interface Batchable<I, R> {
   rows(input: I): number
   bytes(input: I): number
+  /** How many elements a row has, where inputs of different sizes share a batch; else 0. */
+  rowElements(input: I): number
   /** Inputs of different signatures never share a batch. */
   signature(input: I): string
   concat(inputs: readonly I[]): I
   slice(input: I, from: number, to: number): I
-  sliceResult(result: R, from: number, to: number): R
+  /** @param input the one that the rows `from` to `to` of the result answer */
+  sliceResult(result: R, from: number, to: number, input: I): R
   concatResults(results: readonly R[]): R
 }
 
 export interface BatchResult<R> {
   readonly result: R
   readonly computeMs: number
+  /** The time may hold what the event loop did before the run. */
+  readonly isRough?: boolean | undefined
 }
 
 export interface RunContext {

@@ -2,7 +2,7 @@ import { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
 import { ownBuffers } from '../tensor/slab.js'
 import { bytesOf, concatRows, copyRows, signatureOf, sliceRows } from '../tensor/batch.js'
-import { describeShape, type Feeds } from '../tensor/tensor.js'
+import { copyOf, describeShape, emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
 import type { Batchable, Executor } from './executor.js'
 
 /** How feeds are joined and outputs cut, for a model with a batch axis. */
@@ -12,6 +12,7 @@ export const batchedFeeds: Batchable<Feeds, Feeds> = {
     return 1
   },
   bytes: bytesOf,
+  rowElements: () => 0,
   signature: signatureOf,
   concat: concatRows,
   slice: copyRows,
@@ -25,11 +26,23 @@ export const uniformFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, signatur
 /** For a model without a batch axis: every request is a run of its own. */
 export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () => 1, signature: () => '' }
 
-/**
- * A session as what runs batches.
- * @param batched whether requests are joined: then every output must have a row for each of theirs
- */
-export function executorOf(session: Session, batched: boolean): Executor<Feeds, Feeds> {
+export interface FeedsExecutorOptions {
+  /** Whether requests are joined by now: then every output must have a row for each of theirs. */
+  readonly isBatching: () => boolean
+  /** Whether a run leaves its feeds as they are, for another run with them. Default: false. */
+  readonly keepsFeeds?: boolean
+}
+
+/** A session as what runs batches. */
+export function executorOf(
+  session: Session,
+  { isBatching, keepsFeeds = false }: FeedsExecutorOptions,
+): Executor<Feeds, Feeds> {
+  /** What the session may take: a thread is given the buffers themselves, a process copies them anyway. */
+  const given = (feeds: Feeds): Feeds => {
+    if (session.width === 0 || session.placement === 'process') return feeds
+    return keepsFeeds ? copied(feeds) : ownBuffers(feeds)
+  }
   return {
     get slots() {
       return session.slots
@@ -39,12 +52,19 @@ export function executorOf(session: Session, batched: boolean): Executor<Feeds, 
     },
     run: async (feeds) => {
       const rows = batchedFeeds.rows(feeds)
-      // A session with threads of its own is given the buffers themselves.
-      const { outputs, computeMs } = await session.run(session.width > 0 ? ownBuffers(feeds) : feeds)
-      if (batched) checkRows(outputs, rows)
-      return { result: outputs, computeMs }
+      const { outputs, computeMs, isRough } = await session.run(given(feeds))
+      if (isBatching()) checkRows(outputs, rows)
+      return { result: outputs, computeMs, isRough }
     },
   }
+}
+
+function copied(feeds: Feeds): Feeds {
+  const copy = emptyLike<Tensor>(feeds)
+  for (const [name, tensor] of Object.entries(feeds)) {
+    copy[name] = { ...tensor, data: copyOf(tensor.data) } as Tensor
+  }
+  return copy
 }
 
 function checkRows(outputs: Feeds, rows: number): void {

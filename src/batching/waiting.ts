@@ -5,20 +5,55 @@ export type Priority = 0 | 1 | 2
 export interface Waiting {
   readonly rows: number
   readonly bytes: number
+  /** What one row takes part in: a batch costs its rows times the most of these. */
+  readonly rowElements: number
   /** Only requests of one signature share a batch. */
   readonly signature: string
   readonly priority: Priority
+  /** On whose behalf: those who wait share the runs among them. */
+  readonly tenant: string
   /** The order of arrival. */
   readonly sequence: number
 }
 
+/** What a batch may hold. */
+export interface BatchBounds {
+  readonly maxRows: number
+  /** Rows times the elements of the longest. */
+  readonly maxElements: number
+}
+
+/** What a tenant was given, in rows on the queue's scale, and how many of its requests wait. */
+interface Tenant {
+  servedRows: number
+  waiting: number
+}
+
+/** Requests of one signature and priority, by tenant; a set keeps the order of arrival. */
+type Line<W> = Map<string, Set<W>>
+
+type Lane<W> = readonly [Line<W>, Line<W>, Line<W>]
+
+/** Tenants that are remembered beside those who wait. */
+const mostTenants = 4096
+
+/** Every so many batches one begins with the request that has waited longest, whatever its priority. */
+const oldestEvery = 8
+
 /**
- * Requests that wait for a batch: by priority, then by arrival, in lanes of one signature each. Adding and
- * removing take constant time, so that an aborted request leaves at once, wherever it stands.
+ * Requests that wait for a batch: by priority, then by whose turn it is, then by arrival, in lanes of one signature
+ * each. Adding and removing take constant time, so that an aborted request leaves at once, wherever it stands.
+ *
+ * Between tenants the next is the one that was given the fewest rows: start-time fair queueing (Goyal, Vin, Cheng,
+ * 1996). One that had nothing waiting goes on from where the others are now, and has no claim on the time before.
  */
 export class WaitingQueue<W extends Waiting> {
-  /** By signature, then priority; a set keeps the order of arrival. */
-  readonly #lanes = new Map<string, readonly [Set<W>, Set<W>, Set<W>]>()
+  readonly #lanes = new Map<string, Lane<W>>()
+  readonly #tenants = new Map<string, Tenant>()
+  /** How far the tenant that was served last had come. */
+  #servedRows = 0
+  #batches = 0
+  readonly #rowsOf: [number, number, number] = [0, 0, 0]
   #rows = 0
   #bytes = 0
   #size = 0
@@ -37,70 +72,156 @@ export class WaitingQueue<W extends Waiting> {
 
   add(request: W): void {
     let lane = this.#lanes.get(request.signature)
-    if (lane === undefined) this.#lanes.set(request.signature, (lane = [new Set(), new Set(), new Set()]))
-    lane[request.priority].add(request)
+    if (lane === undefined) this.#lanes.set(request.signature, (lane = [new Map(), new Map(), new Map()]))
+    const line = lane[request.priority]
+    let requests = line.get(request.tenant)
+    if (requests === undefined) line.set(request.tenant, (requests = new Set()))
+    requests.add(request)
+    this.#tenant(request.tenant).waiting++
     this.#rows += request.rows
+    this.#rowsOf[request.priority] += request.rows
     this.#bytes += request.bytes
     this.#size++
+  }
+
+  #tenant(name: string): Tenant {
+    let tenant = this.#tenants.get(name)
+    if (tenant === undefined) this.#tenants.set(name, (tenant = { servedRows: 0, waiting: 0 }))
+    if (tenant.waiting === 0) tenant.servedRows = Math.max(tenant.servedRows, this.#servedRows)
+    return tenant
   }
 
   /** @returns false where the request did not wait */
   remove(request: W): boolean {
     const lane = this.#lanes.get(request.signature)
-    if (lane?.[request.priority].delete(request) !== true) return false
-    if (lane.every((line) => line.size === 0)) this.#lanes.delete(request.signature)
+    const line = lane?.[request.priority]
+    const requests = line?.get(request.tenant)
+    if (lane === undefined || line === undefined || requests?.delete(request) !== true) return false
+    if (requests.size === 0) {
+      line.delete(request.tenant)
+      if (lane.every(({ size }) => size === 0)) this.#lanes.delete(request.signature)
+    }
+    this.#leave(request.tenant)
     this.#rows -= request.rows
+    this.#rowsOf[request.priority] -= request.rows
     this.#bytes -= request.bytes
     this.#size--
+    if (this.#size === 0) this.#tenants.clear()
     return true
   }
 
-  /** The request whose turn it is: the oldest of the highest priority. */
+  #leave(name: string): void {
+    const tenant = this.#tenants.get(name)
+    if (tenant === undefined || --tenant.waiting > 0) return
+    // One that is ahead of the others is remembered until they have caught up, within bounds.
+    const isAhead = tenant.servedRows > this.#servedRows
+    if (!isAhead || this.#tenants.size > mostTenants) this.#tenants.delete(name)
+  }
+
+  /** Rows that go before a newcomer of this priority, but for turns of other tenants and of the oldest. */
+  rowsBefore(priority: Priority): number {
+    const [high, normal] = this.#rowsOf
+    if (priority === 0) return high
+    return priority === 1 ? high + normal : this.#rows
+  }
+
+  /** The request whose turn it is. */
   head(): W | undefined {
     let head: W | undefined
     for (const lane of this.#lanes.values()) {
-      const first = firstOf(lane)
-      if (first !== undefined && (head === undefined || goesBefore(first, head))) head = first
+      const next = this.#next(lane)
+      if (next !== undefined && (head === undefined || this.#goesBefore(next, head))) head = next
     }
     return head
   }
 
-  /**
-   * Takes out the head and what shares its signature, as far as `maxRows` go; always at least the head, however
-   * large. It ends at the first that does not fit, so that a large request is not passed over for ever.
-   */
-  take(maxRows: number): W[] {
-    const head = this.head()
-    if (head === undefined) return []
-    const taken: W[] = []
-    let rows = 0
-    for (const line of this.#lanes.get(head.signature) ?? []) {
-      for (const request of line) {
-        if (taken.length > 0 && rows + request.rows > maxRows) return this.#without(taken)
-        taken.push(request)
-        rows += request.rows
+  /** The request that has waited longest. */
+  #oldest(): W | undefined {
+    let oldest: W | undefined
+    for (const lane of this.#lanes.values()) {
+      for (const line of lane) {
+        for (const requests of line.values()) {
+          const first = firstOf(requests)
+          if (first !== undefined && (oldest === undefined || first.sequence < oldest.sequence))
+            oldest = first
+        }
       }
     }
-    return this.#without(taken)
+    return oldest
   }
 
-  #without(taken: W[]): W[] {
-    for (const request of taken) this.remove(request)
+  /** Whose turn it is in a lane. */
+  #next(lane: Lane<W>): W | undefined {
+    for (const line of lane) {
+      if (line.size === 0) continue
+      let next: W | undefined
+      for (const requests of line.values()) {
+        const first = firstOf(requests)
+        if (first !== undefined && (next === undefined || this.#goesBefore(first, next))) next = first
+      }
+      if (next !== undefined) return next
+    }
+    return undefined
+  }
+
+  #goesBefore(a: W, b: W): boolean {
+    if (a.priority !== b.priority) return a.priority < b.priority
+    if (a.tenant !== b.tenant) {
+      const ahead = this.#served(a) - this.#served(b)
+      if (ahead !== 0) return ahead < 0
+    }
+    return a.sequence < b.sequence
+  }
+
+  #served({ tenant }: W): number {
+    return this.#tenants.get(tenant)?.servedRows ?? 0
+  }
+
+  /**
+   * Takes out the request whose turn it is and what shares its signature, as far as the bounds go; always at least
+   * that one, however large. It ends at the first that does not fit, so that a large request is not passed over for
+   * ever; and of eight batches one begins with the oldest request, so that none of a low priority is.
+   *
+   * @param boundsOf what a batch of a signature may hold
+   */
+  take(boundsOf: (signature: string) => BatchBounds): W[] {
+    const isOldestsTurn = ++this.#batches % oldestEvery === 0
+    let next = isOldestsTurn ? this.#oldest() : this.head()
+    if (next === undefined) return []
+    const { maxRows, maxElements } = boundsOf(next.signature)
+    const lane = this.#lanes.get(next.signature)
+    const taken: W[] = []
+    let rows = 0
+    let rowElements = 0
+    while (next !== undefined) {
+      rowElements = Math.max(rowElements, next.rowElements)
+      const fits = rows + next.rows <= maxRows && (rows + next.rows) * rowElements <= maxElements
+      if (taken.length > 0 && !fits) break
+      taken.push(next)
+      rows += next.rows
+      this.#serve(next)
+      next = lane === undefined ? undefined : this.#next(lane)
+    }
     return taken
   }
 
+  #serve(request: W): void {
+    const tenant = this.#tenants.get(request.tenant)
+    if (tenant !== undefined) {
+      this.#servedRows = tenant.servedRows
+      tenant.servedRows += request.rows
+    }
+    this.remove(request)
+  }
+
   *[Symbol.iterator](): Iterator<W> {
-    for (const lane of this.#lanes.values()) for (const line of lane) yield* line
+    for (const lane of this.#lanes.values()) {
+      for (const line of lane) for (const requests of line.values()) yield* requests
+    }
   }
 }
 
-function firstOf<W>(lane: readonly Set<W>[]): W | undefined {
-  for (const line of lane) {
-    for (const request of line) return request
-  }
+function firstOf<W>(requests: ReadonlySet<W>): W | undefined {
+  for (const request of requests) return request
   return undefined
-}
-
-function goesBefore(a: Waiting, b: Waiting): boolean {
-  return a.priority < b.priority || (a.priority === b.priority && a.sequence < b.sequence)
 }

@@ -3,7 +3,7 @@ import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
 import { Urgency } from '../batching/urgency.js'
 import type { Priority } from '../batching/waiting.js'
 import { systemClock, type Clock } from '../clock.js'
-import { asServingError, type ServingError } from '../errors.js'
+import { asServingError, ServingError } from '../errors.js'
 
 export interface CacheOptions {
   /** How long an answer is given again. Default: 3,600,000 (an hour). */
@@ -47,6 +47,8 @@ export interface PredictionCacheOptions<V> extends CacheOptions {
 export interface CacheLimits extends WaitLimits {
   /** Default: 1. */
   readonly priority?: Priority | undefined
+  /** Whether to wait for an equal computation that another began, and let others wait for this one. Default: true. */
+  readonly joins?: boolean | undefined
 }
 
 /** What a computation that several may wait for is bound by. */
@@ -87,6 +89,8 @@ export class PredictionCache<V extends object> {
   #misses = 0
   #coalesced = 0
   #stale = 0
+  /** Computations that nobody could join. */
+  #unjoined = 0
 
   constructor(options: PredictionCacheOptions<V>) {
     const { ttlMs = 3_600_000, maxEntries = 1000, maxBytes = 64 * 1024 * 1024, staleOnErrorMs = 0 } = options
@@ -126,9 +130,11 @@ export class PredictionCache<V extends object> {
     const hit = this.hit(key)
     if (hit !== undefined) return { value: hit, status: 'hit' }
     const entry = this.#entries.get(key)
-    const underWay = this.#flights.get(key)
-    const priority = limits.priority ?? 1
-    const flight = underWay ?? this.#start(key, priority, compute)
+    const { priority = 1, joins = true } = limits
+    // A name that no other has: nobody finds it, and it finds nobody.
+    const flightKey = joins ? key : `${key} ${++this.#unjoined}`
+    const underWay = this.#flights.get(flightKey)
+    const flight = underWay ?? this.#start(key, flightKey, priority, compute)
     const status = underWay === undefined ? 'miss' : 'coalesced'
     if (underWay === undefined) this.#misses++
     else this.#coalesced++
@@ -138,7 +144,8 @@ export class PredictionCache<V extends object> {
     } catch (cause) {
       const error = asServingError(cause)
       // Another's refusal is not this request's: it may come with a higher priority, or be willing to wait.
-      if (underWay !== undefined && error.code === 'QUEUE_FULL') return this.get(key, limits, compute)
+      if (underWay !== undefined && ServingError.is(error, 'QUEUE_FULL', 'OVERLOADED'))
+        return this.get(key, limits, compute)
       // Nothing stands in for an answer that the caller gave up waiting for, or asked for with a wrong input.
       const isCallers = error.status < 500 || error.code === 'TIMEOUT'
       if (entry === undefined || isCallers) throw error
@@ -147,7 +154,12 @@ export class PredictionCache<V extends object> {
     }
   }
 
-  #start(key: string, priority: Priority, compute: (limits: FlightLimits) => Promise<V>): Flight<V> {
+  #start(
+    key: string,
+    flightKey: string,
+    priority: Priority,
+    compute: (limits: FlightLimits) => Promise<V>,
+  ): Flight<V> {
     const controller = new AbortController()
     const urgency = new Urgency(priority)
     const promise = compute({ signal: controller.signal, urgency })
@@ -156,9 +168,9 @@ export class PredictionCache<V extends object> {
         return value
       })
       .finally(() => this.#end(flight))
-    const flight: Flight<V> = { key, promise, controller, urgency, waiters: 0 }
+    const flight: Flight<V> = { key: flightKey, promise, controller, urgency, waiters: 0 }
     promise.catch(() => {}) // told to each who waits
-    this.#flights.set(key, flight)
+    this.#flights.set(flightKey, flight)
     return flight
   }
 

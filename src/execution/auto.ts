@@ -1,31 +1,54 @@
 import { Backoff } from '../backoff.js'
-import { type Clock, systemClock } from '../clock.js'
+import { type Clock, systemClock, type Timer } from '../clock.js'
 import { ServingError } from '../errors.js'
 import type { Feeds } from '../tensor/tensor.js'
-import { RunCosts } from './run-costs.js'
-import type { Place, RunResult, Session } from './session.js'
+import { InlineChoice } from './inline-choice.js'
+import { LayoutSearch, type Move } from './layout-search.js'
+import { describeLayout, inlineLayout, isSameLayout, type Layout, type LearnedLayout } from './layout.js'
+import type { RunResult, Session } from './session.js'
+import { Throughput } from './throughput.js'
 
 export interface AutoOptions {
+  /** Of threads: the first is the one to start in, each after it has more sessions. */
+  readonly layouts: readonly [Layout, ...Layout[]]
+  /** Whether the session may move to the event loop. */
+  readonly mayInline: boolean
   /** Rows of the largest batch that is to be expected. */
   readonly maxRows: number
-  readonly clock?: Clock
+  /** The cores that the layouts are for. */
+  readonly cores: number
+  /** What an earlier session of the artifact has learnt. */
+  readonly learned?: LearnedLayout | undefined
+  /** The same by the artifact's SHA-256, where that is known once its first session is opened. */
+  readonly learnedOf?: ((sha256: string) => LearnedLayout | undefined) | undefined
+  /** Told of each move, and of what was measured. */
+  readonly onMoved?: ((message: string) => void) | undefined
+  readonly clock?: Clock | undefined
 }
-
-/** A batch at the row cap may cost this much where it blocks the event loop, in milliseconds: about a hop to a worker. */
-const cheapMs = 0.05
-
-/** From here on a run inline is too dear; apart from {@link cheapMs}, lest noise move a session to and fro. */
-const dearMs = 0.1
 
 /** The wait before a session that had to leave the event loop may come back; it doubles each time. */
 const firstReturnMs = 1000
 
-/** A session at one place, with the runs it was handed. */
+/** The wait before a layout that gave no more is tried again; it doubles each time. */
+const firstTrialMs = 60_000
+
+/** After a look for a lull the next is so much later at least. */
+const nextLookMs = 10_000
+
+/** A session in one layout, with the runs it was handed. */
 class Stage {
+  readonly throughput = new Throughput()
   #running = 0
   #idle: (() => void) | undefined
 
-  constructor(readonly session: Session) {}
+  constructor(
+    readonly layout: Layout,
+    readonly session: Session,
+  ) {}
+
+  get isInline(): boolean {
+    return this.layout.placement === 'inline'
+  }
 
   async run(feeds: Feeds): Promise<RunResult> {
     this.#running++
@@ -43,52 +66,75 @@ class Stage {
 }
 
 /**
- * A session that starts in a thread, moves inline where its runs prove to cost less than the hop to a worker, and
- * back where they grow dear.
+ * A session that learns the layout for its artifact: it starts in one thread with all cores, moves inline where its
+ * runs prove to cost less than the hop to a thread, and to several sessions beside each other where it has always
+ * something to do and they get more done; back where that ends.
  *
- * It moves while it serves: the session at the new place is opened in the background, takes over once what the
- * one left behind was handed is answered, and that one is closed. Each return inline waits twice as long as the one
- * before, so that the moves of a session are few, however its costs swing.
+ * It moves while it serves: the session of the new layout is opened in the background, takes over once what the
+ * one left behind was handed is answered, and that one is closed. Each return to a layout that had to be left waits
+ * twice as long as the one before, so that the moves of a session are few, however its costs swing.
  */
 export class AutoSession implements Session {
   readonly died: Promise<ServingError>
+  /** Of the first session; those that follow are of the same file. */
+  readonly inspection: Session['inspection']
   #die: (reason: ServingError) => void = () => {}
-  readonly #open: (place: Place) => Promise<Session>
-  readonly #maxRows: number
+  readonly #open: (layout: Layout) => Promise<Session>
+  readonly #options: AutoOptions
   readonly #clock: Clock
-  readonly #costs: RunCosts
-  /** When each place may be moved to, and how long the wait is after the next failure there. */
-  readonly #waits: Readonly<Record<Place, { until: number; readonly backoff: Backoff }>>
+  readonly #inlining: InlineChoice | undefined
+  readonly #search: LayoutSearch
+  /** When each layout may be moved to, and how long the wait is after the next failure there. */
+  readonly #waits = new Map<Layout, { until: number; readonly backoff: Backoff }>()
   #stage: Stage
   #dead = false
-  /** What a row costs at the cap, by what was measured in the thread, in milliseconds. */
-  #rowMs = 0
   /** Set while runs wait for the session that was left behind. */
   #gate: Promise<void> | undefined
   #moving: Promise<void> | undefined
+  /** Looks for a lull, where there are several sessions. */
+  #lull: Timer | undefined
   #closing: Promise<void> | undefined
 
-  private constructor(session: Session, open: (place: Place) => Promise<Session>, options: AutoOptions) {
-    const { maxRows, clock = systemClock } = options
-    const wait = () => ({
-      until: -Infinity,
-      backoff: new Backoff({ firstMs: firstReturnMs, longestMs: Infinity }),
-    })
+  private constructor(
+    layout: Layout,
+    session: Session,
+    open: (layout: Layout) => Promise<Session>,
+    options: AutoOptions,
+    inspection = session.inspection,
+  ) {
+    const { layouts, mayInline, maxRows, learned, clock = systemClock } = options
+    this.inspection = inspection
     this.#open = open
-    this.#maxRows = maxRows
+    this.#options = options
     this.#clock = clock
-    this.#costs = new RunCosts(maxRows)
-    this.#waits = { thread: wait(), inline: wait() }
+    this.#inlining = mayInline ? new InlineChoice(maxRows) : undefined
+    this.#search = new LayoutSearch(layouts, learned)
+    for (const candidate of [inlineLayout, ...layouts]) {
+      const firstMs = candidate.instances > 1 ? firstTrialMs : firstReturnMs
+      this.#waits.set(candidate, { until: -Infinity, backoff: new Backoff({ firstMs, longestMs: Infinity }) })
+    }
+    for (const defeated of this.#search.defeated) this.#postpone(defeated)
     this.died = new Promise((resolve) => (this.#die = resolve))
-    this.#stage = this.#enter(session)
+    this.#stage = this.#enter(layout, session)
   }
 
   /**
-   * @param open opens a session of the one artifact at a place
+   * @param open opens a session of the one artifact in a layout
    * @throws what `open` throws
    */
-  static async create(open: (place: Place) => Promise<Session>, options: AutoOptions): Promise<AutoSession> {
-    return new AutoSession(await open('thread'), open, options)
+  static async create(open: (layout: Layout) => Promise<Session>, given: AutoOptions): Promise<AutoSession> {
+    const { layouts, mayInline, cores, learnedOf } = given
+    const opened = learnedOf === undefined ? undefined : await open(layouts[0])
+    const sha256 = opened?.inspection?.sha256
+    const learned = sha256 === undefined ? given.learned : learnedOf?.(sha256)
+    const candidates = mayInline ? [...layouts, inlineLayout] : layouts
+    const known = learned?.cores === cores ? learned : undefined
+    const first = candidates.find((layout) => known !== undefined && isSameLayout(layout, known.layout))
+    const options = { ...given, learned: first && known }
+    const layout = first ?? layouts[0]
+    if (opened !== undefined && layout === layouts[0]) return new AutoSession(layout, opened, open, options)
+    await opened?.close()
+    return new AutoSession(layout, await open(layout), open, options, opened?.inspection)
   }
 
   get signature() {
@@ -107,6 +153,10 @@ export class AutoSession implements Session {
     return this.#stage.session.placement
   }
 
+  get instances() {
+    return this.#stage.layout.instances
+  }
+
   get slots() {
     return this.#stage.session.slots
   }
@@ -115,19 +165,53 @@ export class AutoSession implements Session {
     return this.#stage.session.width
   }
 
-  async run(feeds: Feeds): Promise<RunResult> {
-    if (this.#closing !== undefined) throw new ServingError('CLOSED', 'the session is closed')
+  /** What a later session of the artifact may begin with; undefined as long as nothing was measured. */
+  get learned(): LearnedLayout | undefined {
+    const { isInline } = this.#stage
+    const { best, measured } = this.#search
+    if (!isInline && measured.length === 0) return undefined
+    return { cores: this.#options.cores, layout: isInline ? inlineLayout : best, measured }
+  }
+
+  run(feeds: Feeds): Promise<RunResult> {
+    if (this.#closing !== undefined) {
+      return Promise.reject(new ServingError('CLOSED', 'the session is closed'))
+    }
     const stage = this.#stage
     const rows = this.#rowsOf(feeds)
-    if (stage.session.placement === 'inline' && rows > this.#maxRows && rows * this.#rowMs > dearMs) {
-      this.#move('thread')
-    }
-    const result = await (this.#gate === undefined
-      ? stage.run(feeds)
-      : this.#gate.then(() => stage.run(feeds)))
+    if (this.#gate !== undefined) return this.#gate.then(() => this.#runIn(stage, feeds, rows))
+    return this.#runIn(stage, feeds, rows)
+  }
+
+  #runIn(stage: Stage, feeds: Feeds, rows: number): Promise<RunResult> {
+    return stage.isInline ? this.#runInline(stage, feeds, rows) : this.#runInThreads(stage, feeds, rows)
+  }
+
+  async #runInline(stage: Stage, feeds: Feeds, rows: number): Promise<RunResult> {
+    this.#leaveInline(this.#inlining?.tooManyRows(rows))
+    const result = await stage.run(feeds)
     if (stage === this.#stage && result.isRough !== true)
-      this.#observe(stage.session.placement, rows, result.computeMs)
+      this.#leaveInline(this.#inlining?.inline(result.computeMs))
     return result
+  }
+
+  async #runInThreads(stage: Stage, feeds: Feeds, rows: number): Promise<RunResult> {
+    const { throughput } = stage
+    const isAlone = throughput.running === 0
+    const began = this.#clock.now()
+    throughput.began(began)
+    let done = 0
+    try {
+      const result = await stage.run(feeds)
+      done = rows
+      const hopMs = isAlone ? this.#clock.now() - began - result.computeMs : undefined
+      if (stage === this.#stage && result.isRough !== true) this.#judgeCost(rows, result.computeMs, hopMs)
+      return result
+    } finally {
+      const now = this.#clock.now()
+      const stretch = throughput.ended(now, done)
+      if (stretch !== undefined && stage === this.#stage) this.#consider(this.#search.observe(stretch, now))
+    }
   }
 
   close(): Promise<void> {
@@ -135,6 +219,7 @@ export class AutoSession implements Session {
   }
 
   async #close(): Promise<void> {
+    this.#lull?.clear()
     await this.#moving
     await this.#stage.session.close()
   }
@@ -145,24 +230,27 @@ export class AutoSession implements Session {
     return feeds[first.name]?.shape[0] ?? 1
   }
 
-  #observe(place: Place, rows: number, computeMs: number): void {
-    if (place === 'inline') {
-      if (this.#costs.isDear(computeMs, dearMs)) this.#move('thread')
-      return
+  #judgeCost(rows: number, computeMs: number, hopMs: number | undefined): void {
+    const reason = this.#inlining?.inThread(rows, computeMs, hopMs)
+    if (reason !== undefined) this.#consider({ to: inlineLayout, reason })
+  }
+
+  #leaveInline(reason: string | undefined): void {
+    if (reason !== undefined) this.#consider({ to: this.#options.layouts[0], reason, isDefeat: true })
+  }
+
+  #consider(move: Move | undefined): void {
+    if (move === undefined || this.#moving !== undefined || this.#closing !== undefined || this.#dead) return
+    const wait = this.#waits.get(move.to)
+    if (move.to === this.#stage.layout) {
+      wait?.backoff.succeeded()
+      this.#report(`stays with ${describeLayout(move.to)}: ${move.reason}`)
+    } else if (wait !== undefined && this.#clock.now() >= wait.until) {
+      this.#moving = this.#move(move).finally(() => (this.#moving = undefined))
     }
-    const capMs = this.#costs.atCap(rows, computeMs)
-    if (capMs === undefined || capMs > cheapMs) return
-    this.#rowMs = capMs / this.#maxRows
-    this.#move('inline')
   }
 
-  #move(to: Place): void {
-    const isSettled = this.#moving === undefined && this.#closing === undefined && !this.#dead
-    if (!isSettled || this.#clock.now() < this.#waits[to].until) return
-    this.#moving = this.#moveTo(to).finally(() => (this.#moving = undefined))
-  }
-
-  async #moveTo(to: Place): Promise<void> {
+  async #move({ to, reason, isDefeat = false }: Move): Promise<void> {
     let session: Session
     try {
       session = await this.#open(to)
@@ -170,27 +258,46 @@ export class AutoSession implements Session {
       return this.#postpone(to) // it serves on where it is
     }
     if (this.#closing !== undefined || this.#dead) return session.close()
-    if (to === 'thread') this.#postpone('inline')
     const left = this.#stage
-    this.#stage = this.#enter(session)
-    this.#costs.clear()
+    if (isDefeat) this.#postpone(left.layout)
+    this.#stage = this.#enter(to, session)
+    this.#inlining?.clear()
+    this.#report(`moves to ${describeLayout(to)}: ${reason}`)
     this.#gate = left.idle()
     await this.#gate
     this.#gate = undefined
     await left.session.close()
   }
 
-  #postpone(place: Place): void {
-    const wait = this.#waits[place]
-    wait.until = this.#clock.now() + wait.backoff.failed()
+  #report(message: string): void {
+    this.#options.onMoved?.(message)
   }
 
-  #enter(session: Session): Stage {
+  #postpone(layout: Layout): void {
+    const wait = this.#waits.get(layout)
+    if (wait !== undefined) wait.until = this.#clock.now() + wait.backoff.failed()
+  }
+
+  #enter(layout: Layout, session: Session): Stage {
     void session.died.then((reason) => {
       if (session !== this.#stage.session) return
       this.#dead = true
+      this.#lull?.clear()
       this.#die(reason)
     })
-    return new Stage(session)
+    const stage = new Stage(layout, session)
+    this.#lull?.clear()
+    if (layout.placement !== 'inline') this.#search.entered(layout, this.#clock.now())
+    if (layout.instances > 1) this.#watchForLull(stage)
+    return stage
+  }
+
+  #watchForLull(stage: Stage): void {
+    const look = () => {
+      this.#consider(this.#search.lull(stage.throughput.running, this.#clock.now()))
+      this.#watchForLull(stage)
+    }
+    const waitMs = Math.max(nextLookMs, this.#search.lullInMs(this.#clock.now()))
+    this.#lull = this.#clock.setTimer(look, waitMs, { background: true })
   }
 }

@@ -1,4 +1,4 @@
-import type { BatchSource, Turnstile } from '../batching/batcher.js'
+import type { BatchSource, Turnstile } from '../batching/turnstile.js'
 import { sharedPermits } from './permits.js'
 
 /** Batches handed over beyond those that have permits: they hide the hop between threads. */

@@ -5,7 +5,7 @@ import { ServingError } from '../errors.js'
 import { OnnxFormatError, readOnnx } from './onnx-graph.js'
 
 /**
- * The largest file that is read for {@link refuseForeignData}. A model whose numbers lie in other files is itself
+ * The largest file that is looked into for data in other files. A model whose numbers lie in other files is itself
  * small, and reading a large one twice would cost more than loading it once.
  */
 const checkedBytes = 16 * 1024 * 1024
@@ -41,12 +41,13 @@ function liesInside(location: string): boolean {
 
 /**
  * The bytes of a model's file and of those that hold its numbers, where there are at most `limit` of them;
- * Infinity where there are more, or where they can't be counted.
+ * Infinity where there are more, or where they can't be counted. A large model is taken to hold its numbers itself.
  */
 export async function modelBytes(model: string, limit: number): Promise<number> {
   try {
     let bytes = (await stat(model)).size
     if (bytes > limit) return Infinity
+    if (bytes > checkedBytes) return bytes
     const { externalData } = readOnnx(await readFile(model))
     for (const location of externalData) bytes += (await stat(path.resolve(model, '..', location))).size
     return bytes > limit ? Infinity : bytes

@@ -27,14 +27,14 @@ export class Handshake {
     Atomics.notify(this.#words, 0)
   }
 
-  /** Worker: notes how many permits it holds, so that they can be returned for it should it die. */
+  /** Worker: notes how many permits it holds, so that they can be returned for it should it die or be given up. */
   hold(permits: number): void {
     Atomics.store(this.#words, 2, permits)
   }
 
-  /** Main, once the worker has ended: the permits it never returned. */
-  get held(): number {
-    return Atomics.load(this.#words, 2)
+  /** Both: takes over how many permits the worker holds. Who gets them returns them, and the other gets 0. */
+  takeHeld(): number {
+    return Atomics.exchange(this.#words, 2, 0)
   }
 
   /** Main: forbids the worker to enter native code from now on. */

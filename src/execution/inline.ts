@@ -40,6 +40,10 @@ export class InlineSession implements Session {
     return this.#onnx.warnings
   }
 
+  get inspection() {
+    return this.#onnx.inspection
+  }
+
   async run(feeds: Feeds): Promise<RunResult> {
     if (this.#closing !== undefined) throw new ServingError('CLOSED', 'the session is closed')
     this.#running++

@@ -1,31 +1,38 @@
-import { Backoff } from '../backoff.js'
-import type { Clock, Timer } from '../clock.js'
-import { ServingError } from '../errors.js'
+import type { Clock } from '../clock.js'
+import { asServingError, ServingError } from '../errors.js'
+import { Retry } from '../retry.js'
 import type { Feeds } from '../tensor/tensor.js'
-import type { LoadedArtifact, RunResult, Session } from './session.js'
+import { NotBegun, type LoadedArtifact, type Place, type RunResult, type Session } from './session.js'
 
-/** One of the sessions. While it is dead, `session` is undefined, and either `timer` or `opening` is set. */
+/** One of the sessions. While it is dead, `session` is undefined, and it is opened again or waits for that. */
 interface Instance {
   session: Session | undefined
   running: number
-  readonly backoff: Backoff
-  timer: Timer | undefined
+  readonly retry: Retry
   opening: Promise<void> | undefined
 }
 
 export interface InstancesOptions {
   readonly clock: Clock
-  /** Told of each instance that ends by itself. */
+  /** Told of each instance that ends by itself and is opened again. */
   readonly onInstanceDied?: ((reason: ServingError) => void) | undefined
+  /**
+   * Asked when none lives any more: whether one is opened again at once, while what waits is kept. Default: never,
+   * with the last of them all are dead.
+   */
+  readonly mayRestart?: ((reason: ServingError) => boolean) | undefined
+  /** Told when there are more slots again. */
+  readonly onInstanceOpened?: (() => void) | undefined
 }
 
 /**
- * Several sessions of one artifact as one. A run goes to the living one with the fewest runs under way. One that
- * dies is opened again, with a growing wait, while the others serve; with the last of them all are dead.
+ * One or several sessions of one artifact as one. A run goes to the living one with the fewest runs under way. One that
+ * dies is opened again, with a growing wait, while the others serve; the last one at once, or not at all.
  */
 export class Instances implements Session {
-  readonly placement = 'thread'
+  readonly placement: Place
   readonly width: number
+  readonly instances: number
   readonly died: Promise<ServingError>
   readonly #artifact: LoadedArtifact
   readonly #instances: readonly Instance[]
@@ -41,19 +48,19 @@ export class Instances implements Session {
     open: () => Promise<Session>,
     options: InstancesOptions,
   ) {
+    this.placement = first.placement
     this.width = first.width
+    this.instances = sessions.length
     this.#artifact = first
     this.#open = open
     this.#options = options
     this.died = new Promise((resolve) => (this.#die = resolve))
-    this.#instances = sessions.map(() => ({
-      session: undefined,
-      running: 0,
-      backoff: new Backoff(),
-      timer: undefined,
-      opening: undefined,
-    }))
-    this.#instances.forEach((instance, i) => this.#put(instance, sessions[i]))
+    this.#instances = sessions.map((session) => {
+      const retry = new Retry(options.clock, () => this.#openAgain(instance))
+      const instance: Instance = { session: undefined, running: 0, retry, opening: undefined }
+      this.#put(instance, session)
+      return instance
+    })
   }
 
   /**
@@ -89,26 +96,50 @@ export class Instances implements Session {
     return this.#artifact.warnings
   }
 
+  get inspection() {
+    return this.#artifact.inspection
+  }
+
   /** Those of the living. */
   get slots(): number {
     return this.#instances.reduce((sum, { session }) => sum + (session?.slots ?? 0), 0)
   }
 
   async run(feeds: Feeds): Promise<RunResult> {
-    if (this.#closing !== undefined) throw new ServingError('CLOSED', 'the session is closed')
-    let least: (Instance & { session: Session }) | undefined
+    for (;;) {
+      if (this.#closing !== undefined) throw new ServingError('CLOSED', 'the session is closed')
+      const instance = this.#leastBusy()
+      if (instance === undefined) {
+        await this.#restart()
+        continue
+      }
+      const { session } = instance
+      instance.running++
+      try {
+        return await session.run(feeds)
+      } catch (error) {
+        if (!(error instanceof NotBegun) || !error.hasFeeds) throw error
+        // Another session can have it, once the death of this one is known here.
+        await session.died
+      } finally {
+        instance.running--
+      }
+    }
+  }
+
+  #leastBusy(): Alive | undefined {
+    let least: Alive | undefined
     for (const instance of this.#instances) {
       if (isAlive(instance) && (least === undefined || instance.running < least.running)) least = instance
     }
-    if (least === undefined) throw this.#death ?? new ServingError('WORKER_DIED', 'no instance lives')
-    least.running++
-    try {
-      const result = await least.session.run(feeds)
-      least.backoff.succeeded()
-      return result
-    } finally {
-      least.running--
-    }
+    return least
+  }
+
+  /** Waits for an instance that is being opened. @throws NotBegun where there is none */
+  async #restart(): Promise<void> {
+    const opening = this.#instances.find((instance) => instance.opening !== undefined)?.opening
+    if (opening === undefined) throw new NotBegun(this.#death?.message ?? 'no instance lives', true)
+    await opening
   }
 
   close(): Promise<void> {
@@ -116,7 +147,7 @@ export class Instances implements Session {
   }
 
   async #close(): Promise<void> {
-    this.#forgetTimers()
+    this.#cancelRetries()
     await Promise.all(
       this.#instances.map(async (instance) => {
         await instance.opening
@@ -125,9 +156,9 @@ export class Instances implements Session {
     )
   }
 
-  #put(instance: Instance, session: Session | undefined): void {
+  #put(instance: Instance, session: Session): void {
     instance.session = session
-    void session?.died.then((reason) => {
+    void session.died.then((reason) => {
       instance.session = undefined
       this.#lost(instance, reason)
     })
@@ -135,45 +166,55 @@ export class Instances implements Session {
 
   #lost(instance: Instance, reason: ServingError): void {
     if (this.#closing !== undefined) return
-    this.#options.onInstanceDied?.(reason)
-    if (this.#instances.some(isAlive)) return this.#openLater(instance)
-    this.#death = reason
-    this.#forgetTimers()
-    this.#die(reason)
+    const { onInstanceDied, mayRestart } = this.#options
+    if (this.#instances.some(isAlive)) {
+      onInstanceDied?.(reason)
+      instance.retry.failed(true)
+    } else if (mayRestart?.(reason) === true) {
+      onInstanceDied?.(reason)
+      this.#openAgain(instance)
+    } else this.#end(reason)
   }
 
-  #openLater(instance: Instance): void {
-    const open = () => {
-      instance.timer = undefined
-      instance.opening = this.#openAgain(instance).finally(() => (instance.opening = undefined))
-    }
-    instance.timer = this.#options.clock.setTimer(open, instance.backoff.failed(), { background: true })
+  #openAgain(instance: Instance): void {
+    instance.opening ??= this.#reopen(instance).finally(() => (instance.opening = undefined))
   }
 
-  async #openAgain(instance: Instance): Promise<void> {
+  async #reopen(instance: Instance): Promise<void> {
     let session: Session
     try {
       session = await this.#open()
-    } catch {
-      if (!this.#isOver) this.#openLater(instance) // the next attempt may fare better
+    } catch (error) {
+      if (this.#isOver) return
+      // The next attempt may fare better, as long as others serve.
+      if (this.#instances.some(isAlive)) instance.retry.failed(true)
+      else if (!this.#instances.some((other) => other !== instance && other.opening !== undefined))
+        this.#end(asServingError(error))
       return
     }
-    if (this.#isOver) await session.close()
-    else this.#put(instance, session)
+    if (this.#isOver) return session.close()
+    instance.retry.succeeded()
+    this.#put(instance, session)
+    this.#options.onInstanceOpened?.()
+  }
+
+  #end(reason: ServingError): void {
+    this.#death = reason
+    this.#cancelRetries()
+    this.#die(reason)
   }
 
   get #isOver(): boolean {
     return this.#closing !== undefined || this.#death !== undefined
   }
 
-  #forgetTimers(): void {
-    for (const instance of this.#instances) {
-      instance.timer?.clear()
-      instance.timer = undefined
-    }
+  #cancelRetries(): void {
+    for (const { retry } of this.#instances) retry.cancel()
   }
 }
 
-function isAlive(instance: Instance): instance is Instance & { session: Session } {
+type Alive = Instance & { session: Session }
+
+function isAlive(instance: Instance): instance is Alive {
   return instance.session !== undefined
 }

@@ -28,19 +28,30 @@ export interface OnnxOpset {
   readonly version: number
 }
 
-/** What a tensor is called and where its numbers are; the numbers are not read. */
+/** What a tensor is called, its form, and where its numbers are. */
 export interface TensorMessage {
   readonly name: string
+  readonly dims: readonly number[]
+  /** ONNX's TensorProto.DataType. */
+  readonly elemType: number
   /** The file of its numbers, relative to the model's; `undefined` where they are in the model itself. */
   readonly location: string | undefined
+  /** Its numbers, decoded on call: those of shapes, axes and scales. `undefined` where they are of another kind, or elsewhere. */
+  numbers(): number[] | undefined
 }
 
 /** An operator's parameter. Numbers and strings are decoded on call: tree ensembles have millions. */
 export interface AttributeMessage {
   readonly name: string
+  /** In a function's body: the parameter of the call whose value this one takes. */
+  readonly reference: string | undefined
   readonly tensors: readonly TensorMessage[]
   readonly graphs: readonly GraphMessage[]
+  int(): number | undefined
+  float(): number | undefined
+  text(): string | undefined
   ints(): bigint[]
+  floats(): number[]
   strings(): string[]
 }
 
@@ -54,12 +65,19 @@ export interface NodeMessage {
   readonly attributes: readonly AttributeMessage[]
 }
 
-/** A model's graph, a subgraph, or the body of a function (which has nodes alone). */
+/** A model's graph, a subgraph, or the body of a function (whose inputs and outputs are names alone). */
 export interface GraphMessage {
   readonly nodes: readonly NodeMessage[]
   readonly inputs: readonly OnnxValue[]
   readonly outputs: readonly OnnxValue[]
   readonly initializers: readonly TensorMessage[]
+}
+
+/** An operator that the model itself defines. */
+export interface FunctionMessage extends GraphMessage {
+  readonly name: string
+  readonly domain: string
+  readonly opsets: readonly OnnxOpset[]
 }
 
 /** A model without its numbers. It holds on to the model's bytes: take what is needed and let it go. */
@@ -69,7 +87,7 @@ export interface ModelMessage {
   readonly opsets: readonly OnnxOpset[]
   readonly metadata: Readonly<Record<string, string>>
   readonly graph: GraphMessage
-  readonly functions: readonly GraphMessage[]
+  readonly functions: readonly FunctionMessage[]
 }
 
 /** @throws OnnxFormatError when the bytes are not those of an ONNX model */
@@ -127,8 +145,17 @@ const graphFields: Fields<Draft<GraphMessage>> = {
   15: (graph, field) => readSparseTensor(field, graph.initializers),
 }
 
-const functionFields: Fields<Draft<GraphMessage>> = {
-  7: (graph, field) => graph.nodes.push(readNode(field)),
+const functionFields: Fields<Draft<FunctionMessage>> = {
+  1: (body, field) => (body.name = field.text()),
+  4: (body, field) => body.inputs.push(untyped(field.text())),
+  5: (body, field) => body.outputs.push(untyped(field.text())),
+  7: (body, field) => body.nodes.push(readNode(field)),
+  9: (body, field) => body.opsets.push(readOpset(field)),
+  10: (body, field) => (body.domain = field.text()),
+}
+
+function untyped(name: string): OnnxValue {
+  return { name, kind: 'unknown', elemType: undefined, dims: undefined }
 }
 
 const emptyGraph = (): Draft<GraphMessage> => ({ nodes: [], inputs: [], outputs: [], initializers: [] })
@@ -137,8 +164,13 @@ function readGraph(field: MessageReader): GraphMessage {
   return field.nested('GraphProto').read(graphFields, emptyGraph())
 }
 
-function readFunction(field: MessageReader): GraphMessage {
-  return field.nested('FunctionProto').read(functionFields, emptyGraph())
+function readFunction(field: MessageReader): FunctionMessage {
+  return field.nested('FunctionProto').read(functionFields, {
+    ...emptyGraph(),
+    name: '',
+    domain: '',
+    opsets: [],
+  })
 }
 
 const nodeFields: Fields<Draft<NodeMessage>> = {
@@ -155,31 +187,51 @@ function readNode(field: MessageReader): NodeMessage {
   return field.nested('NodeProto').read(nodeFields, node)
 }
 
-const attributeFields: Fields<Draft<Omit<AttributeMessage, 'ints' | 'strings'>>> = {
+type AttributeDraft = Draft<Pick<AttributeMessage, 'name' | 'reference' | 'tensors' | 'graphs'>>
+
+const attributeFields: Fields<AttributeDraft> = {
   1: (attribute, field) => (attribute.name = field.text()),
   5: (attribute, field) => attribute.tensors.push(readTensor(field)),
   6: (attribute, field) => attribute.graphs.push(readGraph(field)),
   10: (attribute, field) => attribute.tensors.push(readTensor(field)),
   11: (attribute, field) => attribute.graphs.push(readGraph(field)),
+  21: (attribute, field) => (attribute.reference = field.text()),
   22: (attribute, field) => readSparseTensor(field, attribute.tensors),
   23: (attribute, field) => readSparseTensor(field, attribute.tensors),
 }
-const intFields: Fields<bigint[]> = { 8: (ints, field) => field.bigints(ints) }
-const stringFields: Fields<string[]> = { 9: (strings, field) => strings.push(field.text()) }
+const floatFields: Fields<number[]> = { 2: (floats, field) => field.float32s(floats) }
+const intFields: Fields<number[]> = { 3: (ints, field) => ints.push(field.int()) }
+const textFields: Fields<string[]> = { 4: (texts, field) => texts.push(field.text()) }
+const floatsFields: Fields<number[]> = { 7: (floats, field) => field.float32s(floats) }
+const intsFields: Fields<bigint[]> = { 8: (ints, field) => field.bigints(ints) }
+const stringsFields: Fields<string[]> = { 9: (strings, field) => strings.push(field.text()) }
 
 function readAttribute(field: MessageReader): AttributeMessage {
   const reader = field.nested('AttributeProto')
+  const draft: AttributeDraft = { name: '', reference: undefined, tensors: [], graphs: [] }
   return {
-    ...reader.read(attributeFields, { name: '', tensors: [], graphs: [] }),
-    ints: () => reader.read(intFields, []),
-    strings: () => reader.read(stringFields, []),
+    ...reader.read(attributeFields, draft),
+    int: () => reader.read<number[]>(intFields, []).at(-1),
+    float: () => reader.read<number[]>(floatFields, []).at(-1),
+    text: () => reader.read<string[]>(textFields, []).at(-1),
+    ints: () => reader.read<bigint[]>(intsFields, []),
+    floats: () => reader.read<number[]>(floatsFields, []),
+    strings: () => reader.read<string[]>(stringsFields, []),
   }
 }
 
 /** TensorProto.DataLocation of numbers that are in another file. */
 const EXTERNAL = 1
 
-const tensorFields: Fields<{ name: string; location: string; place: number }> = {
+const tensorFields: Fields<{
+  name: string
+  dims: bigint[]
+  elemType: number
+  location: string
+  place: number
+}> = {
+  1: (tensor, field) => field.bigints(tensor.dims),
+  2: (tensor, field) => (tensor.elemType = field.int()),
   8: (tensor, field) => (tensor.name = field.text()),
   13: (tensor, field) => {
     const { key, value } = readEntry(field)
@@ -189,9 +241,48 @@ const tensorFields: Fields<{ name: string; location: string; place: number }> = 
 }
 
 function readTensor(field: MessageReader): TensorMessage {
-  const tensor = { name: '', location: '', place: 0 }
-  const { name, location, place } = field.nested('TensorProto').read(tensorFields, tensor)
-  return { name, location: place === EXTERNAL ? location : undefined }
+  const reader = field.nested('TensorProto')
+  const draft = { name: '', dims: [], elemType: 0, location: '', place: 0 }
+  const { name, dims, elemType, location, place } = reader.read(tensorFields, draft)
+  return {
+    name,
+    dims: dims.map(Number),
+    elemType,
+    location: place === EXTERNAL ? location : undefined,
+    numbers: () => (place === EXTERNAL ? undefined : numbersOf(reader, elemType)),
+  }
+}
+
+/** How the numbers of a tensor lie in raw_data, by TensorProto.DataType. */
+const RAW: Readonly<Record<number, { bytes: number; read: (view: DataView, at: number) => number }>> = {
+  1: { bytes: 4, read: (view, at) => view.getFloat32(at, true) },
+  2: { bytes: 1, read: (view, at) => view.getUint8(at) },
+  3: { bytes: 1, read: (view, at) => view.getInt8(at) },
+  6: { bytes: 4, read: (view, at) => view.getInt32(at, true) },
+  7: { bytes: 8, read: (view, at) => Number(view.getBigInt64(at, true)) },
+  9: { bytes: 1, read: (view, at) => view.getUint8(at) },
+}
+
+const valueFieldsOfTensor: Fields<{ floats: number[]; ints: bigint[]; raw: Uint8Array | undefined }> = {
+  4: (values, field) => field.float32s(values.floats),
+  5: (values, field) => field.bigints(values.ints),
+  7: (values, field) => field.bigints(values.ints),
+  9: (values, field) => (values.raw = field.data()),
+}
+
+function numbersOf(reader: MessageReader, elemType: number): number[] | undefined {
+  const form = RAW[elemType]
+  if (form === undefined) return undefined
+  const { floats, ints, raw } = reader.read(valueFieldsOfTensor, {
+    floats: [],
+    ints: [],
+    raw: undefined as Uint8Array | undefined,
+  })
+  if (raw === undefined) return floats.length > 0 ? floats : ints.map(Number)
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength)
+  return Array.from({ length: Math.floor(raw.length / form.bytes) }, (_, i) =>
+    form.read(view, i * form.bytes),
+  )
 }
 
 const sparseFields: Fields<TensorMessage[]> = {

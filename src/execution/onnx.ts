@@ -5,6 +5,7 @@ import type { InferenceSession } from 'onnxruntime-node'
 import { messageOf, ServingError } from '../errors.js'
 import { emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
 import { refuseForeignData } from './external-data.js'
+import { inspect, type Inspection } from './inspection.js'
 import { rewriteZipMaps } from './onnx-graph.js'
 import { createWithFallback, type Provided, type Provider } from './providers.js'
 import { runtimeOptions } from './session-options.js'
@@ -41,6 +42,7 @@ const exactEvery = 8
 export class OnnxSession implements LoadedArtifact {
   readonly providers: LoadedArtifact['providers']
   readonly warnings: readonly string[]
+  readonly inspection: Inspection | undefined
   readonly #native: InferenceSession
   #runs = 0
   #released: Promise<void> | undefined
@@ -48,10 +50,12 @@ export class OnnxSession implements LoadedArtifact {
   private constructor(
     readonly signature: ModelSignature,
     { session, providers, warnings }: Provided<InferenceSession>,
+    inspection: Inspection | undefined,
   ) {
     this.#native = session
     this.providers = providers
     this.warnings = warnings
+    this.inspection = inspection
   }
 
   /**
@@ -81,7 +85,7 @@ export class OnnxSession implements LoadedArtifact {
         describesItself(loaded.session) || bytes === undefined
           ? signatureOfSession(loaded.session, classes, path)
           : signatureOfGraph(bytes, loaded.session, classes, path)
-      return new OnnxSession(signature, loaded)
+      return new OnnxSession(signature, loaded, artifact.inspect === true ? inspect(path) : undefined)
     } catch (error) {
       // A second release would throw, and hide why the model was refused.
       if (!released) await loaded.session.release()

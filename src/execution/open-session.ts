@@ -4,15 +4,17 @@ import { ServingError } from '../errors.js'
 import { AutoSession } from './auto.js'
 import { modelBytes } from './external-data.js'
 import { InlineSession } from './inline.js'
-import { Instances } from './instances.js'
+import { Instances, type InstancesOptions } from './instances.js'
+import { type Layout, type LearnedLayout, threadLayouts } from './layout.js'
 import { coreCount, sharedPermits } from './permits.js'
+import { openInProcess } from './process.js'
 import { nameOf, type Provider } from './providers.js'
 import type { Place, Session } from './session.js'
 import type { SessionOptions } from './session-options.js'
-import { ThreadSession } from './thread.js'
+import { openInThread } from './thread.js'
 import { workerThreads } from './worker-threads.js'
 
-/** Where sessions are to run: `auto` starts in a thread, and goes by what runs cost. */
+/** Where sessions are to run: `auto` starts in a thread, and goes by what is measured. */
 export type Placement = 'auto' | Place
 
 /** What to load, where, and how. */
@@ -21,50 +23,97 @@ export interface OpenOptions {
   readonly path: string
   /** Default: `"auto"`. */
   readonly placement?: Placement | undefined
-  /** Sessions of the artifact, each in a thread of its own. Default: 1. */
+  /** Sessions of the artifact, each in a thread or process of its own. Default: 1, or what `auto` finds best. */
   readonly instances?: number | undefined
+  /** Whether a thread is the session's own, or the one that all have who share one. Default: `"own"`. */
+  readonly worker?: 'own' | 'shared' | undefined
+  /** How long a run may compute before it is given up; not inline. Default: as long as it takes. */
+  readonly runTimeoutMs?: number | undefined
   /** Threads one run may use, clamped to the cores. Default: the cores, shared among the instances; 1 when inline. */
   readonly intraOpThreads?: number | undefined
   readonly session?: SessionOptions | undefined
   /** Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** Whether the file is inspected as well. Default: false. */
+  readonly inspect?: boolean | undefined
   /** Rows of the largest batch that is to be expected; `auto` goes by its cost. Default: 1. */
   readonly maxRows?: number | undefined
-  /** Told of each of several instances that ends by itself, and is opened again. */
-  readonly onInstanceDied?: ((reason: ServingError) => void) | undefined
+  /** What an earlier session of the artifact had learnt; `auto` begins with it. */
+  readonly learned?: LearnedLayout | undefined
+  /** The same by the artifact's SHA-256. */
+  readonly learnedOf?: ((sha256: string) => LearnedLayout | undefined) | undefined
+  /** Told of each move of a session that is placed by `auto`, and why. */
+  readonly onMoved?: ((message: string) => void) | undefined
+  readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
   readonly clock?: Clock | undefined
 }
 
 /** A model may only move inline where another copy of it is next to nothing in memory and time. */
 const smallBytes = 1024 * 1024
 
+/** What the copies of a model may come to where `auto` opens several sessions of it. */
+const copiesBytes = 1024 * 1024 * 1024
+
 /**
- * Loads an artifact where its options say.
- * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED, and INVALID_OPTIONS for several instances inline
+ * Loads an artifact where its options say. What ends by itself is opened again, inline apart: see {@link Instances}.
+ * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED, and INVALID_OPTIONS for what does not go together
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
-  const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1 } = options
-  const { clock = systemClock, onInstanceDied } = options
-  if (placement === 'inline' && instances > 1) {
-    throw new ServingError(
-      'INVALID_OPTIONS',
-      `${path}: ${instances} instances inline would take turns on one thread; leave out instances, or placement.`,
-    )
-  }
+  const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1, runTimeoutMs } = options
+  const { clock = systemClock, instanceEvents, worker, onMoved, learned, learnedOf } = options
+  const objection = placementObjection(options)
+  if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
   const cores = Math.min(coreCount(), sharedPermits().total)
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
-  const open = (place: Place): Promise<Session> =>
-    place === 'inline'
-      ? InlineSession.create({ path, session, providers, intraOpThreads: 1 })
-      : ThreadSession.create({ path, session, providers, intraOpThreads })
+  let { inspect } = options
+  const openOne = (place: Place, threads: number): Promise<Session> => {
+    const artifact = { path, session, providers, inspect, runTimeoutMs, intraOpThreads: threads }
+    inspect = false // once is enough
+    if (place === 'inline') return InlineSession.create({ ...artifact, intraOpThreads: 1 })
+    return place === 'process'
+      ? openInProcess(artifact)
+      : openInThread(artifact, { isShared: worker === 'shared' })
+  }
+  const open = (layout: Layout): Promise<Session> => {
+    const one = () => openOne(layout.placement, layout.intraOpThreads)
+    if (layout.placement === 'inline') return one()
+    return Instances.create(layout.instances, one, { clock, ...instanceEvents })
+  }
 
-  if (instances > 1) return Instances.create(instances, () => open('thread'), { clock, onInstanceDied })
-  if (placement !== 'auto') return open(placement)
+  const fixed: Layout = {
+    placement: placement === 'auto' ? 'thread' : placement,
+    instances,
+    intraOpThreads,
+  }
   const onCpu = (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
-  const mayMove = onCpu && isSafeInline() && (await modelBytes(path, smallBytes)) <= smallBytes
-  if (!mayMove) return open('thread')
-  return AutoSession.create(open, { maxRows, clock })
+  if (placement !== 'auto' || instances > 1 || !onCpu) return open(fixed)
+  const bytes = await modelBytes(path, copiesBytes)
+  const mayInline = runTimeoutMs === undefined && isSafeInline() && bytes <= smallBytes
+  const isGiven = options.instances !== undefined || options.intraOpThreads !== undefined
+  const layouts =
+    isGiven || worker === 'shared' ? ([fixed] as const) : threadLayouts(cores, copiesBytes / bytes)
+  if (!mayInline && layouts.length === 1) return open(fixed)
+  return AutoSession.create(open, { layouts, mayInline, maxRows, cores, learned, learnedOf, onMoved, clock })
+}
+
+/** What of a model's options does not go together, if anything. */
+export function placementObjection({
+  placement,
+  instances = 1,
+  worker,
+  runTimeoutMs,
+}: Pick<OpenOptions, 'placement' | 'instances' | 'worker' | 'runTimeoutMs'>): string | undefined {
+  if (placement === 'inline' && instances > 1)
+    return `${instances} instances inline would take turns on one thread; leave out instances, or placement.`
+  if (placement === 'inline' && runTimeoutMs !== undefined)
+    return 'a run inline holds up the timer that would end it; leave out runTimeoutMs, or placement.'
+  if (worker !== 'shared') return undefined
+  if (instances > 1)
+    return `${instances} instances in one shared worker would take turns in it; leave out instances, or worker.`
+  if (placement === 'process' || placement === 'inline')
+    return `a shared worker is a thread; leave out worker, or the placement "${placement}".`
+  return undefined
 }
 
 /**

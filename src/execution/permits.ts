@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os'
  * The count lives in shared memory, so that a worker takes and returns permits without asking the main thread.
  */
 export class Permits {
-  /** [available, total, the thread whose turn it is to take, or 0] */
+  /** [available, total, the thread or ticket whose turn it is to take, or 0, the last ticket] */
   readonly #words: Int32Array
 
   constructor(readonly shared: SharedArrayBuffer) {
@@ -14,7 +14,7 @@ export class Permits {
   }
 
   static of(total: number): Permits {
-    const permits = new Permits(new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT))
+    const permits = new Permits(new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT))
     permits.#words.set([total, total])
     return permits
   }
@@ -65,6 +65,37 @@ export class Permits {
       }
       Atomics.wait(this.#words, 0, available)
     }
+  }
+
+  /**
+   * {@link acquire} for a thread that must not be blocked: whoever it is for waits in the same line. It holds no event
+   * loop open, and has to be seen through once it is begun: what is taken is to be returned.
+   *
+   * @returns how many were taken
+   */
+  async take(count: number): Promise<number> {
+    // Threads are numbered upwards from 0.
+    const ticket = Atomics.sub(this.#words, 3, 1) - 1
+    for (;;) {
+      const holder = Atomics.compareExchange(this.#words, 2, 0, ticket)
+      if (holder === 0) break
+      await this.#changeOf(2, holder)
+    }
+    for (;;) {
+      const available = this.available
+      const wanted = Math.min(count, this.total)
+      if (available >= wanted) {
+        Atomics.sub(this.#words, 0, wanted)
+        this.endTurn(ticket)
+        return wanted
+      }
+      await this.#changeOf(0, available)
+    }
+  }
+
+  async #changeOf(word: number, from: number): Promise<void> {
+    const wait = Atomics.waitAsync(this.#words, word, from)
+    if (wait.async) await wait.value
   }
 
   /** Ends the turn of a thread, if it has it: after it took its permits, or after it died. */

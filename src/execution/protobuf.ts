@@ -112,6 +112,18 @@ export class MessageReader {
     }
   }
 
+  /** Appends the current field's floats to `into`, packed or not. */
+  float32s(into: number[]): void {
+    if (this.wire !== FIXED32 && this.wire !== DELIMITED) throw this.error('floats expected')
+    for (let at = this.from; at + 4 <= this.end; at += 4) into.push(this.bytes.readFloatLE(at))
+  }
+
+  /** The current field's bytes, which are not copied. */
+  data(): Uint8Array {
+    this.expect(DELIMITED, 'bytes')
+    return this.bytes.subarray(this.from, this.end)
+  }
+
   /** A reader over the current field's message, of the type called `name`. */
   nested(name: string): MessageReader {
     this.expect(DELIMITED, name)

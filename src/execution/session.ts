@@ -1,5 +1,7 @@
-import type { ServingError } from '../errors.js'
+import { ServingError } from '../errors.js'
 import type { Feeds, TensorInfo } from '../tensor/tensor.js'
+import type { Inspection } from './inspection.js'
+import type { LearnedLayout } from './layout.js'
 import type { Provider, ProviderName } from './providers.js'
 import type { SessionOptions } from './session-options.js'
 
@@ -26,10 +28,23 @@ export interface LoadedArtifact {
   readonly providers: readonly ProviderName[]
   /** What the operator should know, such as a provider that is missing; whole sentences. */
   readonly warnings: readonly string[]
+  /** Where it was asked for. */
+  readonly inspection: Inspection | undefined
 }
 
-/** Where a session runs: in a worker thread of its own, or on the thread that asks. */
-export type Place = 'thread' | 'inline'
+/** Where a session runs: in a worker thread, in a child process, or on the thread that asks. */
+export type Place = 'thread' | 'process' | 'inline'
+
+/** A session that ended before it came to a run, which is no fault of that run's. */
+export class NotBegun extends ServingError<'WORKER_DIED'> {
+  constructor(
+    message: string,
+    /** Whether the feeds are still there, so that another session may be given them. */
+    readonly hasFeeds: boolean,
+  ) {
+    super('WORKER_DIED', message)
+  }
+}
 
 /** A loaded artifact that can run a batch, wherever it is placed. */
 export interface Session extends LoadedArtifact {
@@ -39,11 +54,15 @@ export interface Session extends LoadedArtifact {
   readonly placement: Place
   /** How many permits one run takes. */
   readonly width: number
+  /** Sessions beside each other that it is made of. Default: 1. */
+  readonly instances?: number
+  /** What a later session of the artifact may begin with, where anything was learnt. */
+  readonly learned?: LearnedLayout | undefined
   /** Settles with the reason once the session can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**
    * Runs one batch. The session takes ownership of the feeds' arrays and may detach them.
-   * @throws ServingError INFERENCE_FAILED, or WORKER_DIED
+   * @throws ServingError INFERENCE_FAILED, RUN_TIMEOUT, or WORKER_DIED
    */
   run(feeds: Feeds): Promise<RunResult>
   /** Waits for runs that were handed over, then gives everything back. A second call joins the first. */
@@ -59,4 +78,8 @@ export interface Artifact {
   readonly session?: SessionOptions | undefined
   /** The execution providers to use, the first that can be had before the others. Default: the CPU. */
   readonly providers?: readonly Provider[] | undefined
+  /** Whether the file is inspected as well. Default: false. */
+  readonly inspect?: boolean | undefined
+  /** How long a run may compute before it is given up. Default: as long as it takes. */
+  readonly runTimeoutMs?: number | undefined
 }

@@ -1,138 +1,69 @@
-import { types } from 'node:util'
 import type { Worker } from 'node:worker_threads'
-import { asServingError, messageOf, ServingError } from '../errors.js'
-import type { Feeds } from '../tensor/tensor.js'
+import { messageOf } from '../errors.js'
 import { guardExit, unguardExit } from './exit-guard.js'
 import { Handshake } from './handshake.js'
 import { type Permits, sharedPermits } from './permits.js'
 import { findRuntime } from './runtime.js'
-import type { Artifact, LoadedArtifact, RunResult, Session } from './session.js'
-import type { FromWorker, ThreadSetup, ToWorker } from './thread-worker.js'
+import type { Artifact, Session } from './session.js'
+import type { ThreadSetup } from './thread-worker.js'
 import workerSource from './thread-worker.js?source'
+import { WorkerHost } from './worker-host.js'
+import type { FromWorker, ToWorker } from './worker-messages.js'
 import { workerThreads } from './worker-threads.js'
 
-interface PendingRun {
-  readonly resolve: (result: RunResult) => void
-  readonly reject: (error: ServingError) => void
-}
+/** The thread that sessions with `worker: 'shared'` live in. */
+let shared: ThreadHost | undefined
 
 /**
- * A session in a worker thread of its own: creation and runs leave the event loop free, loading one model
- * never stalls another, and closing it frees everything.
- *
- * The worker is started from a string, so that a bundle of any format finds it. It keeps the process alive
- * only while something is asked of it.
+ * Loads an artifact in a worker thread: one of its own, so that loading one model never stalls another and closing it
+ * frees everything; or the one that all who share one have, which costs less memory, and where they take turns.
+ * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED
  */
-export class ThreadSession implements Session {
-  /** One batch computing, one waiting at the worker, which hides the hop between the threads. */
-  readonly slots = 2
+export async function openInThread(
+  artifact: Artifact,
+  { isShared = false }: { readonly isShared?: boolean } = {},
+): Promise<Session> {
+  const runtimePath = findRuntime()
+  if (!isShared) return new ThreadHost().open(artifact, runtimePath)
+  if (shared?.isOpen !== true) shared = new ThreadHost()
+  return shared.open(artifact, runtimePath)
+}
+
+/** A worker thread. It is started from a string, so that a bundle of any format finds its source. */
+class ThreadHost extends WorkerHost {
   readonly placement = 'thread'
-  readonly width: number
-  readonly died: Promise<ServingError>
+  readonly copiesFeeds = false
+  readonly asksForPermits = false
   readonly #worker: Worker
   readonly #threadId: number
-  readonly #handshake: Handshake
-  readonly #permits: Permits
-  readonly #pending = new Map<number, PendingRun>()
-  #created: { resolve: (loaded: LoadedArtifact) => void; reject: (error: ServingError) => void } | undefined
-  #loaded: LoadedArtifact | undefined
-  #closing: Promise<void> | undefined
-  #closed: (() => void) | undefined
-  #death: ServingError | undefined
-  #die: (error: ServingError) => void = () => {}
-  #nextId = 0
+  readonly #handshake = new Handshake()
+  readonly #permits: Permits = sharedPermits()
+  /** Whether a run in it went on for too long: it is stopped once that ends. */
+  #isLeft = false
 
-  private constructor(worker: Worker, handshake: Handshake, permits: Permits, width: number) {
-    this.#worker = worker
-    this.#threadId = worker.threadId // the worker forgets it at its end
-    this.#handshake = handshake
-    this.#permits = permits
-    this.width = width
-    this.died = new Promise((resolve) => (this.#die = resolve))
-    worker.on('message', (message: FromWorker) => this.#receive(message))
-    worker.on('error', (error) => this.#ended(`the worker thread failed: ${messageOf(error)}`))
-    worker.on('exit', (code) => this.#ended(`the worker thread ended with code ${code}`))
-  }
-
-  /**
-   * Starts a worker and loads the artifact in it.
-   * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED
-   */
-  static async create(artifact: Artifact): Promise<ThreadSession> {
-    const runtimePath = findRuntime()
+  constructor() {
+    super()
     const { Worker } = workerThreads()
-    const handshake = new Handshake()
-    const permits = sharedPermits()
-    const setup: ThreadSetup = { runtimePath, artifact, handshake: handshake.shared, permits: permits.shared }
+    const setup: ThreadSetup = { handshake: this.#handshake.shared, permits: this.#permits.shared }
     // Not the host's own Node options: with --input-type=module the source would be taken for an ES module.
-    const worker = new Worker(workerSource, {
+    this.#worker = new Worker(workerSource, {
       eval: true,
       execArgv: [],
       workerData: setup,
       name: 'mlserving',
     })
-    guardExit(handshake)
-    const session = new ThreadSession(worker, handshake, permits, artifact.intraOpThreads)
-    try {
-      session.#loaded = await new Promise<LoadedArtifact>((resolve, reject) => {
-        session.#created = { resolve, reject }
-      })
-    } catch (error) {
-      await session.close()
-      throw error
-    }
-    session.#restWhenIdle()
-    return session
-  }
-
-  get signature() {
-    return this.#artifact.signature
-  }
-
-  get providers() {
-    return this.#artifact.providers
-  }
-
-  get warnings() {
-    return this.#artifact.warnings
-  }
-
-  get #artifact(): LoadedArtifact {
-    if (this.#loaded === undefined) throw new ServingError('INTERNAL', 'the session was not created')
-    return this.#loaded
-  }
-
-  run(feeds: Feeds): Promise<RunResult> {
-    return new Promise((resolve, reject) => {
-      const refusal = (this.#closing && new ServingError('CLOSED', 'the session is closed')) ?? this.#death
-      if (refusal !== undefined) return reject(refusal)
-      const id = this.#nextId++
-      this.#pending.set(id, { resolve, reject })
-      try {
-        this.#send({ type: 'run', id, feeds }, buffersOf(feeds))
-      } catch (error) {
-        this.#take(id)?.reject(asServingError(error, 'INFERENCE_FAILED', 'the feeds could not be sent'))
-      }
+    this.#threadId = this.#worker.threadId // the worker forgets it at its end
+    guardExit(this.#handshake)
+    this.#worker.on('message', (message: FromWorker) => {
+      // It is out of native code, which it can't enter any more: from here on it can be stopped safely.
+      if (this.#isLeft) void this.#worker.terminate()
+      else this.receive(message)
     })
+    this.#worker.on('error', (error) => this.#ended(`the worker thread failed: ${messageOf(error)}`))
+    this.#worker.on('exit', (code) => this.#ended(`the worker thread ended with code ${code}`))
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
-  }
-
-  async #close(): Promise<void> {
-    if (this.#death === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#closed = resolve
-        this.#send({ type: 'close' })
-      })
-    }
-    // The worker has said that it is past its last native call: from here on it can be stopped safely.
-    await this.#worker.terminate()
-  }
-
-  #send(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
-    this.#worker.ref()
+  protected post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
     try {
       this.#worker.postMessage(message, transfer)
     } catch {
@@ -140,60 +71,37 @@ export class ThreadSession implements Session {
     }
   }
 
-  #receive(message: FromWorker): void {
-    switch (message.type) {
-      case 'created':
-        this.#created?.resolve(message.loaded)
-        return
-      case 'refused':
-        this.#created?.reject(new ServingError(message.code, message.message))
-        return
-      case 'result':
-        this.#take(message.id)?.resolve(message.result)
-        return
-      case 'failed':
-        this.#take(message.id)?.reject(new ServingError(message.code, message.message))
-        return
-      case 'closed':
-        this.#closed?.()
-        return
-    }
+  protected hold(): void {
+    this.#worker.ref()
   }
 
-  #take(id: number): PendingRun | undefined {
-    const run = this.#pending.get(id)
-    this.#pending.delete(id)
-    this.#restWhenIdle()
-    return run
+  protected rest(): void {
+    this.#worker.unref()
   }
 
-  #restWhenIdle(): void {
-    if (this.#pending.size === 0 && this.#closing === undefined) this.#worker.unref()
+  protected async end(): Promise<void> {
+    if (!this.#isLeft) await this.#worker.terminate()
+  }
+
+  /**
+   * Leaves the thread behind, since native code can't be stopped: it computes on until the run ends by itself, without
+   * permits, so that others go on.
+   */
+  giveUp(runTimeoutMs: number): void {
+    this.#isLeft = true
+    this.#handshake.stop()
+    this.#permits.release(this.#handshake.takeHeld())
+    this.rest()
+    this.lost(
+      `a run took longer than ${runTimeoutMs} ms (runTimeoutMs), and goes on computing: a thread can't be stopped ` +
+        'inside the runtime, a process can (placement "process")',
+    )
   }
 
   #ended(reason: string): void {
-    if (this.#death !== undefined) return
-    const death = (this.#death = new ServingError('WORKER_DIED', reason))
     unguardExit(this.#handshake)
     this.#permits.endTurn(this.#threadId)
-    this.#permits.release(this.#handshake.held)
-    this.#created?.reject(death)
-    for (const run of this.#pending.values()) run.reject(death)
-    this.#pending.clear()
-    this.#closed?.()
-    if (this.#closing === undefined) this.#die(death)
+    this.#permits.release(this.#handshake.takeHeld())
+    this.lost(reason)
   }
-}
-
-/**
- * The feeds' buffers, each once; the session owns them, so they are moved rather than copied. Not those of no
- * bytes: one may have been moved away before, and Node 20 would lose a message that moves it again.
- */
-function buffersOf(feeds: Feeds): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>()
-  for (const { data } of Object.values(feeds)) {
-    if (!ArrayBuffer.isView(data) || !types.isArrayBuffer(data.buffer)) continue
-    if (data.buffer.byteLength > 0) buffers.add(data.buffer)
-  }
-  return [...buffers]
 }

@@ -24,6 +24,7 @@ const reserved = new Set(['model_version', 'input', 'instances'])
 export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   const { serving, limits, request, requestId, context } = exchange
   const startedAt = performance.now()
+  if (serving.refusal !== undefined) throw serving.refusal
   checkMediaType(request)
   const withScores = asksForScores(request.query)
   const model = request.params.model ?? serving.defaultModel ?? (await onlyModel(serving))

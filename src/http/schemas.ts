@@ -63,8 +63,33 @@ const version = object(
     },
     reason: string,
     loadTimeMs: number,
+    placement: string,
+    instances: { type: 'integer' },
+    intraOpThreads: { type: 'integer' },
+    providers: list(string),
+    sha256: string,
+    batchSizes: list(object({ signature: string, bestRows: { type: 'integer' }, gain: { type: 'number' } })),
+    batching: object(
+      {
+        safe: { type: 'boolean' },
+        by: { type: 'string', enum: ['declared', 'proven', 'refused', 'unproven'] },
+        reason: string,
+      },
+      [],
+      'Whether requests may share a run',
+    ),
   },
-  ['reason', 'loadTimeMs'],
+  [
+    'reason',
+    'loadTimeMs',
+    'placement',
+    'instances',
+    'intraOpThreads',
+    'providers',
+    'batching',
+    'sha256',
+    'batchSizes',
+  ],
 )
 
 const snapshot = object(
@@ -76,8 +101,9 @@ const snapshot = object(
     versions: list(version),
     inputs: list(tensor),
     outputs: list(tensor),
+    stages: list(object({ model: string, version: string }, ['version'])),
   },
-  ['description', 'current', 'reason', 'inputs', 'outputs'],
+  ['description', 'current', 'reason', 'inputs', 'outputs', 'stages'],
 )
 
 const modelName = { type: 'string', description: 'A name of GET /models' }

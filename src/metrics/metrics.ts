@@ -156,7 +156,10 @@ export class Metrics {
   #failed(labels: Labels, error: ServingError): void {
     const status = metricStatus(error)
     this.#requests.seriesOf({ ...labels, status }).add()
-    if (!ServingError.is(error, 'QUEUE_FULL', 'TIMEOUT', 'ABORTED', 'MODEL_NOT_READY', 'CLOSED')) return
+    if (
+      !ServingError.is(error, 'QUEUE_FULL', 'OVERLOADED', 'TIMEOUT', 'ABORTED', 'MODEL_NOT_READY', 'CLOSED')
+    )
+      return
     this.#rejected.seriesOf({ ...labels, reason: status }).add()
   }
 

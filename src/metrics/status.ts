@@ -11,6 +11,10 @@ export interface VersionStatus {
   readonly queueRows: number
   /** Requests that hold the version. */
   readonly inFlight: number
+  /** Sessions that run its batches; 0 while it is not loaded. */
+  readonly instances: number
+  /** The batch size that pays for the inputs that ran last, and what it gains, once that is known. */
+  readonly batch?: { readonly bestRows: number; readonly gain: number } | undefined
   /** Times its session ended by itself. */
   readonly deaths: number
   readonly cache?: {
@@ -29,6 +33,9 @@ export const statusNames = [
   'model_version_state',
   'model_queue_rows',
   'model_requests_in_flight',
+  'model_session_instances',
+  'model_batch_best_rows',
+  'model_batch_gain_ratio',
   'model_cache_bytes',
   'model_worker_deaths_total',
   'model_cache_requests_total',
@@ -90,6 +97,21 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     'Requests that hold a version.',
     (status) => status.inFlight,
   )
+  const batchRows = gauge(
+    'model_batch_best_rows',
+    'Rows of a batch that pay, for the inputs that ran last; 1 where batching does not.',
+    (status) => status.batch?.bestRows,
+  )
+  const batchGain = gauge(
+    'model_batch_gain_ratio',
+    'How many times as many rows such batches give in the time of single ones.',
+    (status) => status.batch?.gain,
+  )
+  const instances = gauge(
+    'model_session_instances',
+    'Sessions that run a version.',
+    (status) => status.instances,
+  )
   const cacheBytes = gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
 
   const deaths = new Counter({
@@ -118,5 +140,16 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
       }
     },
   })
-  for (const metric of [state, queue, inFlight, cacheBytes, deaths, cacheRequests]) branded(metric)
+  for (const metric of [
+    batchRows,
+    batchGain,
+    state,
+    queue,
+    inFlight,
+    instances,
+    cacheBytes,
+    deaths,
+    cacheRequests,
+  ])
+    branded(metric)
 }

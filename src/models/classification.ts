@@ -89,6 +89,16 @@ export function outcomeOf(answer: unknown): Outcome {
   return outcome
 }
 
+/** What a pipeline answers that gives on a stage's outcome: {@link outcomeOf} makes the same of it again. */
+export function passedOn({ prediction, confidence, scores }: Outcome): unknown {
+  return {
+    [scoredKey]: prediction,
+    prediction,
+    ...(confidence !== undefined && { confidence }),
+    ...(scores !== undefined && { scores }),
+  }
+}
+
 function probabilities(scores: Tensor, activation: Activation, classCount: number): number[] {
   if (scores.dtype === 'string' || scores.dtype === 'bool') {
     throw new ServingError('INVALID_CODEC', `classify: scores must be numbers; got ${describe(scores)}.`)

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import type { Batchable } from '../batching/executor.js'
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import { CustomSession, type CustomRun } from '../execution/custom.js'
+import { statedSafety, type BatchProof } from './batch-safety.js'
 import { canonicalJson } from './canonical-json.js'
 import { outcomeOf, type Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
@@ -31,6 +32,7 @@ interface Rows {
 const customRows: Batchable<Rows, readonly unknown[]> = {
   rows: ({ rows }) => rows.length,
   bytes: ({ bytes }) => bytes,
+  rowElements: () => 0,
   signature: () => '',
   concat: (inputs) => ({
     rows: inputs.flatMap(({ rows }) => rows),
@@ -65,9 +67,17 @@ export async function openCustomModel(
     codec: new CustomCodec(label, options),
     executor: { ...executor(session), width: 0 },
     batchable: customRows,
+    batchSafety: safetyOf(options),
     died: new Promise(() => {}),
     close: (isCutOff) => session.close(isCutOff),
   }
+}
+
+/** Only who wrote `run` knows: there is no graph to look at. */
+function safetyOf({ batching = false }: CustomVersionOptions): BatchProof {
+  return batching === false
+    ? statedSafety({ safe: false, by: 'declared', reason: 'batching is not declared' })
+    : statedSafety({ safe: true, by: 'declared', reason: 'rows are said not to affect each other' })
 }
 
 function executor(session: CustomSession) {
@@ -80,12 +90,13 @@ function executor(session: CustomSession) {
   }
 }
 
-class CustomCodec implements RequestCodec {
+/** How rows of plain data become those of the user's code. */
+export class CustomCodec implements RequestCodec {
   readonly takesExactIntegers = false
 
   constructor(
     private readonly label: string,
-    private readonly options: CustomVersionOptions,
+    private readonly options: Pick<CustomVersionOptions, 'input' | 'cacheKey'>,
   ) {}
 
   encode(value: unknown): Awaitable<Encoded & { readonly feeds: Rows }> {

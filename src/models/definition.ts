@@ -1,4 +1,5 @@
 import { ServingError } from '../errors.js'
+import { placementObjection } from '../execution/open-session.js'
 import { checkFields, func, provided, text, type Fields } from '../options.js'
 import { isDType } from '../tensor/tensor.js'
 import type { Awaitable, Codec, OutputSpec } from './codec.js'
@@ -12,7 +13,7 @@ declare const io: unique symbol
 
 /** A model's definition, whatever it takes and gives. */
 export interface AnyModel {
-  readonly kind: 'onnx' | 'custom'
+  readonly kind: 'onnx' | 'custom' | 'pipeline'
 }
 
 /** A model's definition, with the types of a caller's input and of the outcome. */
@@ -60,7 +61,7 @@ interface Definition extends AnyModel {
   readonly options: { readonly source?: string }
 }
 
-const input = provided<StandardSchemaV1<never, never>>(
+export const inputField = provided<StandardSchemaV1<never, never>>(
   'a Standard Schema, such as one of zod',
   isStandardSchema,
 )
@@ -69,7 +70,7 @@ export const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> 
   ...modelFields,
   ...exposureFields,
   source: text,
-  input,
+  input: inputField,
   outputs: provided(
     'an object of output names and dtypes',
     (value) => typeof value === 'object' && value !== null && Object.values(value).every(isDType),
@@ -92,12 +93,8 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
       'INVALID_OPTIONS',
       'onnx(): source is missing; it must be a folder or an .onnx file.',
     )
-  if (options.placement === 'inline' && (options.instances ?? 1) > 1) {
-    throw new ServingError(
-      'INVALID_OPTIONS',
-      'onnx(): instances inline would take turns on one thread; leave out instances, or placement.',
-    )
-  }
+  const objection = placementObjection(options)
+  if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `onnx(): ${objection}`)
   const takesBytes = [options.input, options.encode, options.codec].some((part) => part !== undefined)
   if (options.accepts !== undefined && !takesBytes) {
     throw new ServingError(
@@ -112,7 +109,7 @@ export const customFields: Fields<CustomOptions<never, never, unknown, never>> =
   ...customModelFields,
   ...exposureFields,
   source: text,
-  input,
+  input: inputField,
   load: func(),
   run: func(),
   dispose: func(),
@@ -137,12 +134,12 @@ export function custom<R, P, O, I = P>(options: CustomOptions<R, P, O, I>): Mode
   return { kind: 'custom', options } as unknown as Model<I, O>
 }
 
-/** What a definition asks to be served; undefined for what neither {@link onnx} nor {@link custom} made. */
+/** What a definition asks to be served; undefined for what is none. */
 export function definitionOf(value: unknown): ModelDefinition | undefined {
   if (typeof value !== 'object' || value === null || !('kind' in value) || !('options' in value))
     return undefined
   const { kind, options } = value as { readonly kind: unknown } & Pick<Definition, 'options'>
-  if (kind !== 'onnx' && kind !== 'custom') return undefined
+  if (kind !== 'onnx' && kind !== 'custom' && kind !== 'pipeline') return undefined
   const { source, ...rest } = options
   return { kind, source, options: rest } as ModelDefinition
 }

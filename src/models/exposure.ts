@@ -9,7 +9,7 @@ export interface ExposureOptions {
    */
   readonly accepts?: readonly string[]
   /**
-   * Lets `encode`, `codec` or the `run` of a custom model have JSON that no `input` schema has checked. Default: false,
+   * Lets `encode`, `codec`, the `run` of a custom model or a pipeline have JSON that no `input` schema has checked. Default: false,
    * and the model is not reachable over HTTP.
    */
   readonly unchecked?: boolean

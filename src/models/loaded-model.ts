@@ -1,8 +1,11 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
+import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
+import type { LearntModel } from './learnt.js'
+import type { PipelineRuns } from './pipeline-runs.js'
 
 /** An input on its way through the model, in the form that the model runs. */
 export interface Encoded {
@@ -37,12 +40,30 @@ export interface RequestCodec {
 }
 
 /** What a version serves with once it is loaded: a session and its codec, or the user's own code. */
-export interface LoadedModel {
-  readonly codec: RequestCodec
+export type LoadedModel = BatchedModel | PipelineModel
+
+/** A model that is queued, and where it is declared batched. */
+export interface BatchedModel extends ModelLife {
   readonly executor: Executor<unknown, unknown>
   readonly batchable: Batchable<unknown, unknown>
+  /** Whether requests may share a run. */
+  readonly batchSafety: BatchProof
+  readonly pipeline?: undefined
+}
+
+/** A model of other models, which are queued themselves. */
+interface PipelineModel extends ModelLife {
+  readonly pipeline: PipelineRuns
+  readonly batchSafety?: undefined
+}
+
+interface ModelLife {
+  readonly codec: RequestCodec
   /** What runs the artifact; undefined for a model of code alone. */
-  readonly session?: Pick<Session, 'signature' | 'placement' | 'providers'>
+  readonly session?: Pick<
+    Session,
+    'signature' | 'placement' | 'instances' | 'width' | 'providers' | 'inspection' | 'learned'
+  >
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**
@@ -56,6 +77,14 @@ export interface LoadedModel {
 export interface LoadObserver {
   /** Something that the operator should know, such as a provider that is missing. */
   warn(message: string): void
-  /** One of several instances ended by itself, and is opened again. */
+  /** A session ended by itself, and is opened again. */
   instanceDied(reason: ServingError): void
+  /** What is known of an artifact from before. */
+  learnt(sha256: string): LearntModel
+  /** The session moved to another layout, or stays in the one it tried. */
+  moved(message: string): void
+  /** The last session, or the only one, has ended by itself. @returns whether it is opened again at once */
+  mayRestart(reason: ServingError): boolean
+  /** A session that had ended serves again. */
+  instanceOpened(): void
 }

@@ -2,14 +2,22 @@ import { basename, resolve } from 'node:path'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
+import { LearntStore, type Learnt } from './learnt.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
 import { isChecked, type HttpProfile } from './exposure.js'
 import { forClients, listModels } from './repository.js'
 import { CutOff } from './cut-off.js'
 import { checkName, closed, quote } from './names.js'
-import { ServedModel, type LoadOptions, type ModelDefinition, type RollbackResult } from './served-model.js'
+import {
+  ServedModel,
+  type LoadOptions,
+  type ModelDefinition,
+  type ModelHost,
+  type RollbackResult,
+} from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
+import { Stages } from './stages.js'
 import type { Lease } from './version.js'
 
 export interface ModelManagerOptions {
@@ -20,6 +28,8 @@ export interface ModelManagerOptions {
   /** Told of each run that succeeded, of one or more requests. */
   readonly onRun?: (model: string, version: string, rows: number, computeMs: number) => void
   readonly clock?: Clock
+  /** What another process has learnt of the artifacts: {@link ModelManager.learned}. */
+  readonly learned?: Learnt
   /** How long {@link ModelManager.close} waits for requests under way. Default: 30,000. */
   readonly drainTimeoutMs?: number
 }
@@ -30,10 +40,11 @@ export interface ModelManagerOptions {
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #host: Required<ModelManagerOptions> & { readonly cutOff: CutOff }
+  readonly #host: Required<Omit<ModelManagerOptions, 'learned'>> & ModelHost
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
+  readonly #stages = new Stages((model) => this.#known(model))
   readonly #limits: LimitsWatch
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
@@ -41,7 +52,7 @@ export class ModelManager<N extends string = string> {
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
 
-  constructor(options: ModelManagerOptions = {}) {
+  constructor({ learned, ...options }: ModelManagerOptions = {}) {
     this.#host = {
       logger: consoleLogger,
       clock: systemClock,
@@ -50,6 +61,8 @@ export class ModelManager<N extends string = string> {
       drainTimeoutMs: 30_000,
       ...options,
       cutOff: new CutOff(),
+      learnt: new LearntStore(learned),
+      stages: this.#stages,
     }
     this.#limits = new LimitsWatch(this.#host.clock)
   }
@@ -106,6 +119,15 @@ export class ModelManager<N extends string = string> {
 
   list(): ModelSnapshot[] {
     return this.names().map((name) => this.get(name))
+  }
+
+  /**
+   * What the runs of the models have taught: what batches cost, and where sessions serve best; plain JSON by the SHA-256
+   * of each artifact. Given to another process as `learned`, its models begin with it.
+   */
+  learned(): Learnt {
+    for (const { versions } of this.#models.values()) for (const version of versions.values()) version.learn()
+    return this.#host.learnt.toJSON()
   }
 
   /** What each version is at this moment: what metrics read. */
@@ -192,34 +214,55 @@ export class ModelManager<N extends string = string> {
     if (found === undefined) return undefined
     const lease = found.tryLease(isLatest(version) ? undefined : version)
     lease?.release()
+    const { definition } = found
+    const entry = definition.kind === 'pipeline' ? definition.options.entry : undefined
+    const first = entry === undefined ? undefined : await this.httpProfile(entry.model, entry.version)
     return {
-      accepts: found.definition.options.accepts ?? [],
-      checked: isChecked(found.definition),
-      exactIntegers: lease?.codec.takesExactIntegers,
+      accepts: definition.options.accepts ?? first?.accepts ?? [],
+      checked: isChecked(definition) || first?.checked === true,
+      exactIntegers: entry === undefined ? lease?.codec.takesExactIntegers : first?.exactIntegers,
     }
   }
 
   /**
    * Takes a lease on a version that can answer: the current one, or the one asked for. A model whose load is under
    * way is waited for, and a lazy one is loaded; everything else is decided at once.
+   * @param isStage whether a pipeline asks, whose request was taken in: it is let in although the models are closing
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, CLOSED, ABORTED, TIMEOUT
    */
-  async lease(model: string, version?: string, limits: WaitLimits = {}): Promise<Lease> {
-    const lease = this.tryLease(model, version)
+  async lease(model: string, version?: string, limits: WaitLimits = {}, isStage = false): Promise<Lease> {
+    const lease = this.tryLease(model, version, isStage)
     if (lease !== undefined) return lease
     await this.within(limits, this.#starting)
     const found = this.#model(model)
     await this.within(limits, found.firstLoad)
     if (isLatest(version) || found.isLazy) await this.within(limits, found.wake() ?? Promise.resolve())
-    const late = this.tryLease(model, version)
+    const late = this.tryLease(model, version, isStage)
     if (late !== undefined) return late
     throw this.#notReady(found, version)
   }
 
+  /**
+   * A lease on a version that a request had one on, for another attempt: where its session died, once it was loaded
+   * again, if that is to be soon.
+   * @throws ServingError MODEL_NOT_READY, VERSION_NOT_FOUND, CLOSED, ABORTED, TIMEOUT
+   */
+  async leaseAgain(model: string, version: string, limits: WaitLimits): Promise<Lease> {
+    const found = this.#model(model)
+    let lease = this.tryLease(model, version)
+    if (lease === undefined) {
+      await this.within(limits, found.comeback(version) ?? Promise.resolve())
+      lease = this.tryLease(model, version)
+    }
+    if (lease === undefined) throw this.#notReady(found, version)
+    return lease
+  }
+
   /** A lease, where one is to be had at once: the path of nearly every request. @throws ServingError CLOSED */
-  tryLease(model: string, version?: string): Lease | undefined {
-    if (this.#closing !== undefined) throw closed()
-    return this.#models.get(model)?.tryLease(isLatest(version) ? undefined : version)
+  tryLease(model: string, version?: string, isStage = false): Lease | undefined {
+    if (this.#closing !== undefined && !isStage) throw closed()
+    const lease = this.#models.get(model)?.tryLease(isLatest(version) ? undefined : version)
+    return lease?.isPipeline === true ? this.#stages.known(lease) : lease
   }
 
   #notReady(model: ServedModel, version: string | undefined): ServingError {
@@ -264,7 +307,8 @@ export class ModelManager<N extends string = string> {
   }
 
   /**
-   * Refuses new requests, ends every change and request under way, then frees all versions. Requests that take longer
+   * Refuses new requests, ends every change and request under way, then frees all versions; those of pipelines end
+   * first, since they ask others. Requests that take longer
    * than `drainTimeoutMs` are refused with CLOSED, unless the runtime is computing them. A second call joins the first.
    */
   close(): Promise<void> {
@@ -275,6 +319,7 @@ export class ModelManager<N extends string = string> {
     await this.#starting
     const { clock, drainTimeoutMs, cutOff } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), drainTimeoutMs)
+    await cutOff.within(this.#stages.unasked()).catch(() => {}) // those that take too long are refused below
     await Promise.all([...this.#models.values()].map((model) => model.close()))
     timer.clear()
     // What still waits, such as an encode that never ends, waits for nothing any more.

@@ -1,10 +1,25 @@
 import { readFile } from 'node:fs/promises'
+import type { RaggedInput, RaggedOptions, RaggedOutput } from '../batching/ragged-feeds.js'
 import type { CacheOptions } from '../cache/prediction-cache.js'
 import { messageOf, ServingError } from '../errors.js'
 import type { Placement } from '../execution/open-session.js'
 import { providersOption, type Provider } from '../execution/providers.js'
 import { sessionOption, type SessionOptions } from '../execution/session-options.js'
-import { checkFields, fields, flag, integer, oneOf, text, texts, trueOr, type Fields } from '../options.js'
+import {
+  checkFields,
+  fields,
+  flag,
+  flagOr,
+  integer,
+  oneOf,
+  provided,
+  record,
+  text,
+  texts,
+  trueOr,
+  yes,
+  type Fields,
+} from '../options.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -20,10 +35,25 @@ export interface ClassificationTask {
 export type Task = ClassificationTask
 
 export interface BatchingOptions {
-  /** The most rows of one run; requests above it are split. Default: 32. */
+  /**
+   * The user's word that the model's rows do not affect each other. Default: for an ONNX model it is proven first, and
+   * batching stays off where it can't be.
+   */
+  readonly safe?: true
+  /**
+   * The most rows of one run; requests above it are split. Default: as many as pay, by what runs of the model cost, up
+   * to 128; a request of more is split.
+   */
   readonly maxBatchSize?: number
   /** How long an idle session waits for more rows. Default: 0, what arrives during a run is the next batch. */
   readonly maxDelayMs?: number
+  /** The most elements of one run: its rows times those of the longest, of all inputs together. Default: no bound. */
+  readonly maxBatchElements?: number
+  /**
+   * Inputs whose rows may be of different lengths, which are filled up to share a run: the user's word that the model
+   * gives the same for a row that was. Default: only rows of equal shapes share one.
+   */
+  readonly ragged?: RaggedOptions
 }
 
 /** What every kind of model is served with. */
@@ -40,15 +70,17 @@ export interface CommonOptions {
   /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
   readonly keepPrevious?: number
   /**
-   * Joins requests to batches: the user's word that the model's rows do not affect each other. `true` takes the
-   * defaults. Default: off.
+   * Joins requests to batches. `true` is the user's word that the model's rows do not affect each other, and `false`
+   * turns batching off. Default: off, until the rows of an ONNX model are proven not to.
    */
-  readonly batching?: true | BatchingOptions
+  readonly batching?: boolean | BatchingOptions
   /**
    * Gives an answer again to an equal input, and computes once for equal requests under way together. `true` takes
    * the defaults. Default: off, since digesting an input costs about 0.1 ms for each 200 kB.
    */
   readonly cache?: true | CacheOptions
+  /** The deadline of a request that names none, in milliseconds from its call. Default: none. */
+  readonly timeoutMs?: number
   /** Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Default: 1024. */
   readonly maxQueueRows?: number
   /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
@@ -65,16 +97,38 @@ export interface ModelOptions extends CommonOptions {
   /** How outputs become `prediction` and `confidence`. Default: the outputs themselves are the prediction. */
   readonly task?: Task
   /**
-   * Where sessions run: in a `"thread"` of their own, `"inline"` on the event loop, which only suits models of a few
-   * microseconds, or `"auto"`, which starts in a thread and moves a small model inline where its largest batch costs
-   * at most 50 microseconds. Default: `"auto"`.
+   * Where sessions run: in a `"thread"` of their own; in a child `"process"`, which may crash or be killed and costs
+   * nothing but the runs it computed; `"inline"` on the event loop, which only suits models of a few microseconds; or
+   * `"auto"`, which starts in a thread and measures: a small model whose largest batch costs less
+   * than the way to a thread moves inline, and one that is always asked has several sessions where they get more
+   * done. Default: `"auto"`.
    */
   readonly placement?: Placement
-  /** Sessions of a version, each in a thread of its own; not inline. Default: 1. */
+  /**
+   * Sessions of a version, each in a thread or process of its own; not inline. A number ends the search of `placement: "auto"`.
+   * Default: 1, or what `auto` finds best.
+   */
   readonly instances?: number
   /**
-   * Threads one run may use, clamped to the cores. Default: the cores of the process, shared among the instances; 1
-   * when inline.
+   * Whether a version has a worker thread of its `"own"`, or lives in the one thread that all models with `"shared"`
+   * have: it saves some 9 MB a model, they take turns, and one that dies or loads costs or delays the others. Default:
+   * `"own"`.
+   */
+  readonly worker?: 'own' | 'shared'
+  /**
+   * How long a run may compute, without its waits. A longer one is given up with RUN_TIMEOUT; its process is killed and
+   * started again. A thread can't be killed: it is left to its run, and another takes its place. Not inline. Default:
+   * as long as it takes.
+   */
+  readonly runTimeoutMs?: number
+  /**
+   * How often a request is run again whose worker died, alone each time, within its deadline. A run that was given up
+   * (RUN_TIMEOUT) is not. Default: 0.
+   */
+  readonly retries?: number
+  /**
+   * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`. Default: the cores
+   * of the process, shared among the instances; 1 when inline.
    */
   readonly intraOpThreads?: number
   /** How onnxruntime loads and runs the model, by its own names. */
@@ -92,11 +146,12 @@ export interface CustomModelOptions extends CommonOptions {
   readonly concurrency?: number
 }
 
-const defaultBatchSize = 32
+/** The most rows of one run where its size is learnt. */
+const mostLearntRows = 128
 
-/** The most rows of one run, where batching is declared. */
-export function maxBatchSizeOf(batching: true | BatchingOptions): number {
-  return (batching === true ? undefined : batching.maxBatchSize) ?? defaultBatchSize
+/** The most rows of one run, where batching is on. */
+export function maxBatchSizeOf(batching: boolean | BatchingOptions | undefined): number {
+  return (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? mostLearntRows
 }
 
 export const taskFields: Fields<ClassificationTask> = {
@@ -113,9 +168,32 @@ export const cacheFields: Fields<CacheOptions> = {
   staleOnErrorMs: integer(0),
 }
 
+export const raggedInputFields: Fields<RaggedInput> = {
+  axis: integer(1, 64),
+  padValue: provided('a number or a text', (value) => ['number', 'string'].includes(typeof value), {
+    type: ['number', 'string'],
+  }),
+}
+
+export const raggedOutputFields: Fields<RaggedOutput> = { axis: integer(1, 64), like: text }
+
+export const raggedFields: Fields<RaggedOptions> = {
+  inputs: record(fields(raggedInputFields)),
+  outputs: record(fields(raggedOutputFields)),
+  lengthBuckets: provided(
+    'a list of lengths, at least one',
+    (value) =>
+      Array.isArray(value) && value.length > 0 && value.every((length) => integer(1).accepts(length)),
+    { type: 'array', items: integer(1).schema, minItems: 1 },
+  ),
+}
+
 export const batchingFields: Fields<BatchingOptions> = {
+  safe: yes,
   maxBatchSize: integer(1, 65_536),
   maxDelayMs: integer(0, 60_000),
+  maxBatchElements: integer(1),
+  ragged: fields(raggedFields, ['inputs']),
 }
 
 export const commonFields: Fields<CommonOptions> = {
@@ -123,8 +201,9 @@ export const commonFields: Fields<CommonOptions> = {
   current: text,
   lazy: flag,
   keepPrevious: integer(0, 16),
-  batching: trueOr(fields(batchingFields)),
+  batching: flagOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),
+  timeoutMs: integer(1, 2 ** 31 - 1),
   maxQueueRows: integer(1),
   maxQueueBytes: integer(1),
   fallback: text,
@@ -133,8 +212,11 @@ export const commonFields: Fields<CommonOptions> = {
 export const modelFields: Fields<ModelOptions> = {
   ...commonFields,
   task: fields(taskFields, ['type', 'output']),
-  placement: oneOf('auto', 'thread', 'inline'),
+  placement: oneOf('auto', 'thread', 'process', 'inline'),
   instances: integer(1, 64),
+  worker: oneOf('own', 'shared'),
+  runTimeoutMs: integer(1, 2_147_483_647),
+  retries: integer(0, 10),
   intraOpThreads: integer(1, 1024),
   session: sessionOption,
   providers: providersOption,

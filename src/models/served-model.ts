@@ -5,11 +5,14 @@ import type { Logger } from '../logger.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
 import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
+import type { LearntStore } from './learnt.js'
 import { readModelConfig } from './model-config.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { checkName, closed, quote } from './names.js'
+import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
 import { forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
-import { Retry } from './retry.js'
+import { Retry } from '../retry.js'
+import type { Stages } from './stages.js'
 import { compareVersions } from './version-order.js'
 import { ModelVersion, type Lease } from './version.js'
 
@@ -17,6 +20,7 @@ import { ModelVersion, type Lease } from './version.js'
 export type ModelDefinition =
   | { readonly kind: 'onnx'; readonly source: string; readonly options: OnnxVersionOptions }
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
+  | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }
 
 export interface LoadOptions {
   /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one. */
@@ -37,9 +41,14 @@ export interface ModelHost {
   readonly logger: Logger
   readonly clock: Clock
   readonly cutOff: CutOff
+  readonly learnt: LearntStore
+  readonly stages: Stages
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
 }
+
+/** A request that is to run again waits for a reload that begins within this time. */
+const longestComebackMs = 10_000
 
 /** How many switches can be undone. */
 const historyLength = 16
@@ -133,11 +142,11 @@ export class ServedModel {
     this.#isConfigured = true
   }
 
-  /** A custom model without a source is one version, which the user's code makes of nothing. */
+  /** A model of code alone, without a source, is one version. */
   async #list(): Promise<VersionSource[]> {
-    const { source } = this
-    if (source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
-    return listVersions(source, this.definition.kind)
+    const { definition } = this
+    if (definition.source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
+    return listVersions(definition.source, definition.kind)
   }
 
   async #loadFirst(): Promise<void> {
@@ -179,6 +188,18 @@ export class ServedModel {
     return this.#retry.waitMs
   }
 
+  /**
+   * Waits until a version whose session died has been loaded again, or could not be; undefined where no attempt is to
+   * come soon.
+   */
+  comeback(name: string): Promise<void> | undefined {
+    const version = this.versions.get(name)
+    if (version === undefined || this.#isClosed) return undefined
+    const retry = version === this.current ? this.#retry : this.#revivals.get(version)
+    const isSoon = retry?.isPlanned === true && retry.waitMs <= longestComebackMs
+    return version.state === 'loading' || isSoon ? version.nextChange() : undefined
+  }
+
   /** A lease on the version asked for, or on the current one, where it is to be had at once. */
   tryLease(version: string | undefined): Lease | undefined {
     return (version === undefined ? this.current : this.versions.get(version))?.lease()
@@ -193,7 +214,7 @@ export class ServedModel {
     await this.#configure()
     if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
-      const given = source === undefined ? undefined : await versionAt(source, name, this.definition.kind)
+      const given = source === undefined ? undefined : await this.#versionAt(source, name)
       // A folder that is the model's own source as well has one model.json, which is the model's.
       const isModelsOwn = given !== undefined && source === this.source
       if (given === undefined) this.#register(await this.#list())
@@ -203,6 +224,15 @@ export class ServedModel {
     const loaded = await version.load((reason) => this.#died(version, reason))
     if (loaded) this.host.onLoaded(this.name, version.name, version.loadTimeMs ?? 0)
     if (activate === true || this.current === undefined) this.#activate(version)
+  }
+
+  async #versionAt(source: string, name: string): Promise<VersionSource> {
+    const { kind } = this.definition
+    if (kind !== 'pipeline') return versionAt(source, name, kind)
+    throw new ServingError(
+      'CONFLICT',
+      `"${this.name}" is a pipeline: it is one version, of code, and has no source.`,
+    )
   }
 
   /** Registers a version in the place of one that is not loaded. @throws ServingError CONFLICT */
@@ -227,8 +257,11 @@ export class ServedModel {
         new ModelVersion(this.name, source, {
           ...this.options,
           cutOff: this.host.cutOff,
+          clock: this.host.clock,
+          learnt: this.host.learnt,
           open: (label, from, observer) => this.#open(label, from, observer),
           warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
+          info: (message) => this.host.logger.info({ model: this.name, version: source.version }, message),
           onRun: (version, rows, computeMs) => this.host.onRun(this.name, version, rows, computeMs),
         }),
       )
@@ -237,14 +270,22 @@ export class ServedModel {
 
   #open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
     const { definition } = this
-    return definition.kind === 'onnx'
-      ? openOnnxModel(label, source, definition.options, observer)
-      : openCustomModel(label, source, definition.options)
+    switch (definition.kind) {
+      case 'onnx':
+        return openOnnxModel(label, source, definition.options, observer)
+      case 'custom':
+        return openCustomModel(label, source, definition.options)
+      case 'pipeline':
+        return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
+          this.host.onRun(this.name, source.version, 1, computeMs),
+        )
+    }
   }
 
   #activate(version: ModelVersion): void {
     this.failure = undefined
     this.hasServed = true
+    this.host.stages.switches++
     this.#retry.succeeded()
     this.#served.add(version.name)
     if (version !== this.current) this.#history.push(version.name)

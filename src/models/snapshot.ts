@@ -1,8 +1,15 @@
+import type { FoundSize } from '../batching/batch-plan.js'
+import { layoutOf } from '../execution/layout.js'
 import type { ProviderName } from '../execution/providers.js'
 import type { Place } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
+import type { BatchSafety } from './batch-safety.js'
+import type { StageInfo } from './pipeline-model.js'
 import type { ServedModel } from './served-model.js'
 import type { VersionState } from './version.js'
+
+/** Batch sizes that are shown: of a model that takes any length there may be many. */
+const mostSizes = 16
 
 export interface VersionSnapshot {
   readonly version: string
@@ -12,8 +19,17 @@ export interface VersionSnapshot {
   readonly loadTimeMs?: number
   /** Where it runs now, once it is loaded; not of a custom model. */
   readonly placement?: Place
+  /** Sessions beside each other, and the threads of one run; they change under `auto`. */
+  readonly instances?: number
+  readonly intraOpThreads?: number
   /** The execution providers it runs with. */
   readonly providers?: readonly ProviderName[]
+  /** SHA-256 of the artifact's files, once it is loaded. */
+  readonly sha256?: string
+  /** The batch sizes that pay, by the signature of the inputs; none while too few runs were seen. */
+  readonly batchSizes?: readonly FoundSize[]
+  /** Whether requests may share a run, once it is loaded. */
+  readonly batching?: BatchSafety
 }
 
 /** A model's state at one moment. */
@@ -29,28 +45,35 @@ export interface ModelSnapshot {
   /** Of the current version, once it is loaded. */
   readonly inputs?: readonly TensorInfo[]
   readonly outputs?: readonly TensorInfo[]
+  /** The models that a pipeline asks, as far as it says so. */
+  readonly stages?: readonly StageInfo[]
 }
 
 export function snapshot(model: ServedModel): ModelSnapshot {
-  const { current, failure } = model
+  const { current, failure, definition } = model
+  const stages = definition.kind === 'pipeline' ? definition.options.stages : []
   return {
     name: model.name,
     ...(model.options.description !== undefined && { description: model.options.description }),
     ...(current !== undefined && { current: current.name }),
     ...(failure !== undefined && { reason: failure.message }),
     versions: model.versionNames().map((name) => {
-      const { state, reason, loadTimeMs, session } = model.version(name)
+      const { state, reason, loadTimeMs, session, batchSafety, batchSizes } = model.version(name)
       return {
         version: name,
         state,
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
-        ...(session !== undefined && { placement: session.placement, providers: session.providers }),
+        ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
+        ...(session?.inspection !== undefined && { sha256: session.inspection.sha256 }),
+        ...(batchSafety !== undefined && { batching: batchSafety }),
+        ...(batchSizes.length > 0 && { batchSizes: batchSizes.slice(0, mostSizes) }),
       }
     }),
     ...(current?.session !== undefined && {
       inputs: current.session.signature.inputs,
       outputs: current.session.signature.outputs,
     }),
+    ...(stages.length > 0 && { stages }),
   }
 }

@@ -1,12 +1,19 @@
+import type { BatchAnswer } from '../batching/batch-run.js'
+import { BatchPlan, type FoundSize } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
-import { asServingError, type ServingError } from '../errors.js'
+import { systemClock, type Clock } from '../clock.js'
+import { asServingError, ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
+import type { BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
-import type { LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import type { BatchedModel, LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import type { LearntStore } from './learnt.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
+import type { PipelineLimits } from './pipeline-runs.js'
 import { forClients, type VersionSource } from './repository.js'
+import { settledAfterMs } from '../retry.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
 
@@ -17,21 +24,38 @@ export interface KeptAnswer {
   readonly queueMs: number
   readonly computeMs: number
   readonly batchRows: number
+  /** Of a pipeline, where a stage's answer was not the one asked for. */
+  readonly degraded?: 'stale' | 'fallback' | undefined
 }
 
 /** What serves while a version is loaded. */
 interface Loaded {
   readonly model: LoadedModel
-  readonly batcher: Batcher<unknown, unknown>
+  readonly batcher: Queue
   readonly cache: PredictionCache<KeptAnswer> | undefined
+  /** Not of a pipeline, whose stages have their own. */
+  readonly plan: BatchPlan | undefined
+}
+
+/** What answers encoded inputs: the batcher before a session or the user's code, or the runs of a pipeline. */
+type Queue = Pick<Batcher<unknown, unknown>, 'waitingRows' | 'close' | 'cutOff'> & {
+  submit(input: unknown, options?: PipelineLimits): Promise<BatchAnswer<unknown>>
+  /** There are slots again. */
+  wake?(): void
 }
 
 /** A request's hold on a version: until it is released, the version stays able to answer. */
 export interface Lease {
   readonly version: string
   readonly codec: RequestCodec
-  readonly batcher: Batcher<unknown, unknown>
+  readonly batcher: Queue
+  /** Whether it asks other models, in the name of whoever asks it. */
+  readonly isPipeline: boolean
   readonly cache: PredictionCache<KeptAnswer> | undefined
+  /** The deadline of a request that names none. */
+  readonly timeoutMs: number | undefined
+  /** How often a request is run again whose worker died. */
+  readonly retries: number
   /** Idempotent. */
   release(): void
 }
@@ -40,14 +64,23 @@ export interface Lease {
 export interface VersionHost {
   /** Loads an artifact. @param label `model@version`, for messages */
   open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
-  readonly batching?: true | BatchingOptions | undefined
+  readonly batching?: boolean | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
+  readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** How often a request is run again whose worker died. Default: 0. */
+  readonly retries?: number | undefined
+  /** Default: the system's. */
+  readonly clock?: Clock | undefined
   /** Ends every wait of an unload. Default: none is ended. */
   readonly cutOff?: CutOff | undefined
   /** Told what the operator should know. */
   warn?(message: string): void
+  /** What is known of artifacts, and is learnt of them. */
+  readonly learnt?: LearntStore | undefined
+  /** Told what may be of interest. */
+  info?(message: string): void
   /** Told of each run that succeeded. */
   onRun?(version: string, rows: number, computeMs: number): void
 }
@@ -63,9 +96,13 @@ export class ModelVersion {
   #loaded: Loaded | undefined
   #leases = 0
   #deaths = 0
+  /** When it last had no session any more, all having ended by themselves. */
+  #lastDeathAt = -Infinity
   #loading: Promise<void> | undefined
   #unloading: Promise<void> | undefined
   readonly #cutOff: CutOff
+  /** Told once the next load or unload has ended. */
+  readonly #awaiting = new Set<() => void>()
   /** Set while a drain waits for leases. */
   #endDrain: ((end: DrainEnd) => void) | undefined
 
@@ -86,22 +123,43 @@ export class ModelVersion {
     return this.#state
   }
 
-  /** Why the last load failed, or why a ready version can no longer serve. */
+  /** Why the last load failed, why a ready version can no longer serve, or why it can't until its session is back. */
   get reason(): ServingError | undefined {
     return this.#reason
   }
 
   /** What metrics read. */
   get status() {
-    const { batcher, cache } = this.#loaded ?? {}
+    const { batcher, cache, model } = this.#loaded ?? {}
     return {
       version: this.name,
       state: this.#state,
       queueRows: batcher?.waitingRows ?? 0,
       inFlight: this.#leases,
+      batch: this.batchSizes[0],
+      instances: model === undefined ? 0 : (model.session?.instances ?? 1),
       deaths: this.#deaths,
       ...(cache !== undefined && { cache: cache.counts }),
     }
+  }
+
+  /** The batch sizes that were found to pay, by the signature of the inputs, the one that ran last first. */
+  get batchSizes(): FoundSize[] {
+    const found: FoundSize[] = []
+    for (const [signature, { bestRows, gain }] of this.#loaded?.plan?.curves() ?? []) {
+      if (gain !== undefined) found.push({ signature, bestRows, gain })
+    }
+    return found
+  }
+
+  /** Hands on what was learnt of the artifact so far. */
+  learn(): void {
+    const { model, plan } = this.#loaded ?? {}
+    const { inspection, learned: layout } = model?.session ?? {}
+    if (inspection === undefined || plan === undefined) return
+    const costs = plan.toJSON()
+    const isEmpty = layout === undefined && Object.keys(costs).length === 0
+    if (!isEmpty) this.host.learnt?.put(inspection.sha256, { costs, ...(layout !== undefined && { layout }) })
   }
 
   /** Requests that hold the version. */
@@ -116,6 +174,11 @@ export class ModelVersion {
   /** What runs the artifact while it is loaded. */
   get session(): LoadedModel['session'] {
     return this.#loaded?.model.session
+  }
+
+  /** Whether requests may share a run, as far as that is known, while it is loaded. */
+  get batchSafety(): BatchSafety | undefined {
+    return this.#loaded?.model.batchSafety?.verdict
   }
 
   /**
@@ -144,10 +207,13 @@ export class ModelVersion {
         await model.close()
         throw closed()
       }
-      const loaded = { model, batcher: this.#batcher(model), cache: this.#cache() }
+      const loaded: Loaded = { model, ...this.#queue(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
+      void model.batchSafety?.settled.then((verdict) => {
+        if (this.#loaded === loaded) this.#tell(verdict)
+      })
       void model.died.then((reason) => {
         if (this.#fail(reason, loaded)) onDied(reason)
       })
@@ -156,27 +222,88 @@ export class ModelVersion {
       const reason = asServingError(error)
       this.#reason = forClients(reason, this.source.file, this.label)
       throw reason
+    } finally {
+      this.#changed()
     }
+  }
+
+  /** Settles once the next load or unload of this version has ended, well or not. */
+  nextChange(): Promise<void> {
+    return new Promise((resolve) => this.#awaiting.add(resolve))
+  }
+
+  #changed(): void {
+    for (const resolve of this.#awaiting) resolve()
+    this.#awaiting.clear()
   }
 
   readonly #observer: LoadObserver = {
     warn: (message) => this.host.warn?.(`${this.label}: ${message}`),
     instanceDied: ({ message }) => {
       this.#deaths++
-      this.host.warn?.(`${this.label}: an instance ended, and is opened again: ${message}`)
+      this.host.warn?.(`${this.label}: a session ended, and is opened again: ${message}`)
     },
+    mayRestart: (reason) => {
+      const now = (this.host.clock ?? systemClock).now()
+      const sinceMs = now - this.#lastDeathAt
+      this.#lastDeathAt = now
+      if (sinceMs < settledAfterMs) return false
+      this.#reason = reason
+      return true
+    },
+    instanceOpened: () => {
+      this.#reason = undefined
+      this.#loaded?.batcher.wake?.()
+    },
+    learnt: (sha256) => this.host.learnt?.of(sha256) ?? {},
+    moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
 
-  #batcher({ executor, batchable }: LoadedModel): Batcher<unknown, unknown> {
-    const { batching, maxQueueRows, maxQueueBytes } = this.host
+  #tell({ safe, by, reason }: BatchSafety): void {
+    const message = `${this.label}: requests ${safe ? 'may share' : 'do not share'} a run (${by}): ${reason}`
+    // Limits were given for what is off.
+    if (!safe && typeof this.host.batching === 'object') this.host.warn?.(message)
+    else this.host.info?.(message)
+  }
+
+  #queue(model: LoadedModel): Pick<Loaded, 'batcher' | 'plan'> {
+    if (model.pipeline !== undefined) return { batcher: model.pipeline, plan: undefined }
+    const plan = this.#plan(model)
+    return { batcher: this.#batcher(model, plan), plan }
+  }
+
+  #batcher({ executor, batchable }: BatchedModel, plan: BatchPlan): Batcher<unknown, unknown> {
+    const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
+    const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
-      ...(typeof batching === 'object' && batching),
-      ...(batching !== undefined && { maxBatchSize: maxBatchSizeOf(batching) }),
+      plan,
+      ...(clock !== undefined && { clock }),
+      ...(maxDelayMs !== undefined && { maxDelayMs }),
+      ...(maxBatchElements !== undefined && { maxBatchElements }),
       ...(maxQueueRows !== undefined && { maxQueueRows }),
       ...(maxQueueBytes !== undefined && { maxQueueBytes }),
       onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),
       turnstile: sharedDispatcher().turnstile(() => executor.width),
     })
+  }
+
+  /** Requests are kept apart until it is known that they may share a run. */
+  #plan({ batchSafety: { verdict, settled }, session }: BatchedModel): BatchPlan {
+    const { batching } = this.host
+    if (verdict.by === 'declared' && !verdict.safe) return new BatchPlan()
+    const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
+    const { sha256 } = session?.inspection ?? {}
+    const plan = new BatchPlan({
+      maxBatchSize: maxBatchSizeOf(batching),
+      learns: !isGiven,
+      learnt: sha256 === undefined ? undefined : this.host.learnt?.of(sha256).costs,
+      onFound: (found) => this.host.info?.(`${this.label}: ${describeSize(found)}`),
+    })
+    if (!verdict.safe) plan.hold()
+    void settled.then(({ safe }) => {
+      if (safe) plan.release()
+    })
+    return plan
   }
 
   #cache(): PredictionCache<KeptAnswer> | undefined {
@@ -191,7 +318,13 @@ export class ModelVersion {
     this.#deaths++
     this.#reason = reason
     this.#state = 'failed'
-    loaded.batcher.close(reason)
+    // Those that waited did not run, and cost no worker.
+    loaded.batcher.close(
+      new ServingError('MODEL_NOT_READY', `${this.label} can't serve: ${reason.message}`, {
+        cause: reason,
+        headers: { 'retry-after': '1' },
+      }),
+    )
     loaded.cache?.close()
     this.#settleDrain('drained')
     return true
@@ -207,7 +340,10 @@ export class ModelVersion {
       version: this.name,
       codec: model.codec,
       batcher,
+      isPipeline: model.pipeline !== undefined,
       cache,
+      timeoutMs: this.host.timeoutMs,
+      retries: this.host.retries ?? 0,
       release: () => {
         if (!held) return
         held = false
@@ -226,7 +362,10 @@ export class ModelVersion {
 
   /** Takes no new lease, waits until the last is released, and frees the session. Joins an unload under way. */
   unload(): Promise<void> {
-    return (this.#unloading ??= this.#unload().finally(() => (this.#unloading = undefined)))
+    return (this.#unloading ??= this.#unload().finally(() => {
+      this.#unloading = undefined
+      this.#changed()
+    }))
   }
 
   async #unload(): Promise<void> {
@@ -245,6 +384,7 @@ export class ModelVersion {
       forget()
       if (end === 'cancelled') return
     }
+    this.learn()
     this.#loaded = undefined
     loaded.cache?.close()
     const isCutOff = this.#cutOff.isOver
@@ -252,4 +392,10 @@ export class ModelVersion {
     await loaded.model.close(isCutOff)
     this.#state = 'unloaded'
   }
+}
+
+function describeSize({ signature, bestRows, gain }: FoundSize): string {
+  const inputs = signature === '' ? '' : ` of inputs ${signature}`
+  if (bestRows === 1) return `batches${inputs} do not pay: a row costs the same alone`
+  return `batches${inputs} of ${bestRows} rows pay: ${gain.toFixed(1)} times as many as single ones`
 }

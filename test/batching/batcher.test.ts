@@ -9,6 +9,7 @@ import { ManualClock } from '../manual-clock.js'
 const numbers: Batchable<number[], number[]> = {
   rows: (input) => input.length,
   bytes: (input) => input.length * 8,
+  rowElements: () => 0,
   signature: (input) => ((input[0] ?? 0) < 0 ? 'negative' : 'positive'),
   concat: (inputs) => inputs.flat(),
   slice: (input, from, to) => input.slice(from, to),
@@ -320,7 +321,10 @@ it('answers each request exactly once with its own rows, whatever happens to it'
         expect(count).toBe(1)
         answered++
         if (Array.isArray(outcome)) expect(outcome).toEqual(rows.map((row) => row * 2))
-        else expect(['QUEUE_FULL', 'TIMEOUT', 'ABORTED', 'INFERENCE_FAILED']).toContain(outcome?.code)
+        else
+          expect(['QUEUE_FULL', 'OVERLOADED', 'TIMEOUT', 'ABORTED', 'INFERENCE_FAILED']).toContain(
+            outcome?.code,
+          )
         if (!(outcome instanceof ServingError) || outcome.code !== 'INFERENCE_FAILED') continue
         expect(rows.some((row) => poison.includes(row))).toBe(true)
       }

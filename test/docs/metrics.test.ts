@@ -41,8 +41,7 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
     logger: quietLogger(),
   })
   onTestFinished(() => serving.close())
-  await serving.predict('m', 'a')
-  await serving.predict('m', 'a')
+  for (const input of ['a', 'a', 'b', 'c', 'd']) await serving.predict('m', input)
   await expect(serving.predict('m', 'busy')).rejects.toMatchObject({ code: 'QUEUE_FULL' })
 
   const { body } = await serving.metrics.exposition()

@@ -10,9 +10,14 @@ import {
   cacheFields,
   commonFields,
   modelFields,
+  raggedFields,
+  raggedInputFields,
+  raggedOutputFields,
   taskFields,
 } from '../../src/models/model-config.js'
 import type { Field } from '../../src/options.js'
+import { stagePredictFields } from '../../src/predict-stage.js'
+import { pipelineFields, stageFields } from '../../src/pipeline.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
@@ -53,6 +58,18 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(customFields, commonFields, exposureFields),
     documentedBy: ['src/models/definition.ts#CustomOptions', 'src/models/model-config.ts#CustomModelOptions'],
   },
+  'pipeline()': {
+    fields: without(pipelineFields, commonFields, exposureFields),
+    documentedBy: ['src/pipeline.ts#PipelineOptions'],
+  },
+  'Stages of a pipeline': {
+    fields: without(stageFields),
+    documentedBy: ['src/pipeline.ts#PipelineStage'],
+  },
+  'predict() of a pipeline': {
+    fields: without(stagePredictFields),
+    documentedBy: ['src/predict-stage.ts#StagePredictOptions', predict],
+  },
   'Over HTTP': {
     fields: without(exposureFields),
     documentedBy: ['src/models/exposure.ts#ExposureOptions'],
@@ -60,6 +77,18 @@ export const sections: Readonly<Record<string, Section>> = {
   batching: {
     fields: without(batchingFields),
     documentedBy: ['src/models/model-config.ts#BatchingOptions'],
+  },
+  ragged: {
+    fields: without(raggedFields),
+    documentedBy: ['src/batching/ragged-feeds.ts#RaggedOptions'],
+  },
+  'ragged inputs': {
+    fields: without(raggedInputFields),
+    documentedBy: ['src/batching/ragged-feeds.ts#RaggedInput'],
+  },
+  'ragged outputs': {
+    fields: without(raggedOutputFields),
+    documentedBy: ['src/batching/ragged-feeds.ts#RaggedOutput'],
   },
   cache: { fields: without(cacheFields), documentedBy: ['src/cache/prediction-cache.ts#CacheOptions'] },
   task: { fields: without(taskFields), documentedBy: ['src/models/model-config.ts#ClassificationTask'] },

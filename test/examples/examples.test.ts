@@ -145,6 +145,12 @@ test('examples/direct/custom.js answers, from the cache, and by its fallback', a
   expect(await outputOf('direct/custom.js')).toBe('6 1 miss\n6 1 hit\n9 0.1 fallback estimate\n')
 })
 
+test('examples/direct/pipeline.js answers by its stages', async () => {
+  const reply = "Thank you! [ 'sentiment@2.0', 'template@1' ]\n"
+  const review = "[ 'positive: I love the story.', 'negative: I hate the end.' ]\n"
+  expect(await outputOf('direct/pipeline.js')).toBe(reply + review)
+})
+
 test('examples/direct/versions.js loads, switches, goes back and unloads', async () => {
   const states = "2.0 false\n[ '2.0 ready', '1.0 unloaded' ]\n"
   expect(await outputOf('direct/versions.js')).toBe(`${states}positive\nnegative\npositive\n`)

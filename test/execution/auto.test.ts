@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
-import { InlineSession } from '../../src/execution/inline.js'
+import { Instances } from '../../src/execution/instances.js'
+import { type Clock, systemClock } from '../../src/clock.js'
+import { threadLayouts, type Layout, type LearnedLayout } from '../../src/execution/layout.js'
 import type { Place } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { ManualClock } from '../manual-clock.js'
 import { addInt64 } from '../onnx/models.js'
 import { FakeSession, settled } from './fake-session.js'
-import { feeds, modelFolder, numbers } from './support.js'
+import { feeds, modelFolder, numbers, openAt } from './support.js'
 
 /** Runs until the session has been judged once more. */
 async function runMany(session: AutoSession, rows = 1): Promise<void> {
@@ -23,18 +24,19 @@ class Places {
   /** Holds openings up until it settles. */
   gate: Promise<void> | undefined
 
-  readonly open = async (place: Place): Promise<FakeSession> => {
+  readonly open = async ({ placement }: Layout): Promise<FakeSession> => {
     await this.gate
     const failure = this.failure
     this.failure = undefined
     if (failure !== undefined) throw failure
-    const session = new FakeSession(place, (rows) => this.costMs(rows))
+    const session = new FakeSession(placement, (rows) => this.costMs(rows))
     this.opened.push(session)
     return session
   }
 
   session(maxRows = 1): Promise<AutoSession> {
-    return AutoSession.create(this.open, { maxRows, clock: this.clock })
+    const layouts = threadLayouts(1, 1)
+    return AutoSession.create(this.open, { layouts, mayInline: true, maxRows, cores: 1, clock: this.clock })
   }
 
   get history(): Place[] {
@@ -230,18 +232,262 @@ describe('a move', () => {
   })
 })
 
+/** A session on two cores, whose layouts finish a run in so many milliseconds while they are saturated. */
+class Cores {
+  readonly clock = new ManualClock()
+  readonly opened: FakeSession[] = []
+  readonly messages: string[] = []
+  readonly intervalMs: Record<number, number>
+  failure: Error | undefined
+  #session: AutoSession | undefined
+
+  constructor(wideMs: number, parallelMs: number) {
+    this.intervalMs = { 1: wideMs, 2: parallelMs }
+  }
+
+  readonly #open = async ({ placement, instances }: Layout): Promise<FakeSession> => {
+    const { failure } = this
+    this.failure = undefined
+    if (failure !== undefined) throw failure
+    const session = new FakeSession(placement, undefined, instances)
+    session.held = true
+    this.opened.push(session)
+    return session
+  }
+
+  async start(learned?: LearnedLayout): Promise<AutoSession> {
+    this.#session = await AutoSession.create(this.#open, {
+      layouts: threadLayouts(2, 2),
+      mayInline: false,
+      maxRows: 1,
+      cores: 2,
+      learned,
+      onMoved: (message) => this.messages.push(message),
+      clock: this.clock,
+    })
+    return this.#session
+  }
+
+  /** Runs one after another with so many under way. */
+  async load(runs: number, concurrency = 4): Promise<void> {
+    let started = 0
+    const answers: Promise<unknown>[] = []
+    for (let ended = 0; ended < runs; ended++) {
+      while (started < runs && started < ended + concurrency) {
+        started++
+        if (this.#session !== undefined) answers.push(this.#session.run(feeds(1, 3)))
+      }
+      // Those of a session that is left come first.
+      const serving = this.opened.find(({ waiting }) => waiting > 0)
+      this.clock.advance(this.intervalMs[serving?.instances ?? 1] ?? 0)
+      serving?.answer(1)
+      await settled()
+    }
+    await Promise.all(answers)
+  }
+
+  get living(): number[] {
+    return this.opened.filter(({ closed }) => !closed).map(({ instances }) => instances)
+  }
+}
+
+/** Enough for a warm-up and five stretches. */
+const judgedRuns = 6 * 16 + 4
+
+describe('a session under load', () => {
+  it('moves to a session a core where that gets more done, and says so', async () => {
+    const cores = new Cores(20, 16)
+    const session = await cores.start()
+    expect(session.learned).toBeUndefined()
+    await cores.load(judgedRuns)
+    expect(session).toMatchObject({ instances: 2, slots: 4 })
+    await cores.load(judgedRuns)
+    expect(session.instances).toBe(2)
+    expect(cores.living).toEqual([2])
+    expect(cores.messages).toEqual([
+      'moves to 2 sessions of 1 thread: a trial, since 1 session of 2 threads is saturated at 50 rows/s',
+      'stays with 2 sessions of 1 thread: it gives 62.5 rows/s against 50 rows/s of 1 session of 2 threads',
+    ])
+    await session.close()
+    expect(cores.living).toEqual([])
+    expect(cores.clock.timers).toBe(0)
+  })
+
+  it('returns where it gets no more done, and tries again ever later', async () => {
+    const cores = new Cores(200, 200)
+    const session = await cores.start()
+    await cores.load(2 * judgedRuns)
+    expect(session.instances).toBe(1)
+    expect(cores.opened).toHaveLength(3)
+    // An hour of load: a trial after 1, 2, 4, 8 and 16 minutes each.
+    await cores.load((3600 * 1000) / 200)
+    expect(cores.opened.length).toBe(3 + 2 * 5)
+    expect(cores.living).toEqual([1])
+    await session.close()
+  })
+
+  it('stays in one session where requests come one by one', async () => {
+    const cores = new Cores(20, 10)
+    const session = await cores.start()
+    await cores.load(1000, 1)
+    expect(session.instances).toBe(1)
+    expect(cores.opened).toHaveLength(1)
+  })
+
+  it('gives the memory back after a minute with little to do, while idle too', async () => {
+    const cores = new Cores(20, 10)
+    const session = await cores.start()
+    await cores.load(2 * judgedRuns)
+    expect(session.instances).toBe(2)
+    cores.clock.advance(55_000)
+    await settled()
+    expect(session.instances).toBe(2)
+    cores.clock.advance(20_000)
+    await settled()
+    expect(session.instances).toBe(1)
+    expect(cores.living).toEqual([1])
+    expect(cores.clock.timers).toBe(0)
+    expect(cores.messages.at(-1)).toMatch(/^moves to 1 session of 2 threads: .* had little to do for 60 s$/)
+  })
+
+  it('keeps its sessions while they are needed', async () => {
+    const cores = new Cores(20, 10)
+    const session = await cores.start()
+    await cores.load(judgedRuns)
+    await cores.load(20_000, 2)
+    expect(session.instances).toBe(2)
+    expect(cores.opened).toHaveLength(2)
+    await session.close()
+  })
+
+  it('serves on where the sessions can not be opened, and tries again later', async () => {
+    const cores = new Cores(20, 10)
+    const session = await cores.start()
+    cores.failure = new Error('no memory')
+    await cores.load(2 * judgedRuns)
+    expect(session.instances).toBe(1)
+    cores.clock.advance(60_000)
+    await cores.load(judgedRuns)
+    expect(session.instances).toBe(2)
+    await session.close()
+  })
+})
+
+describe('what a session has learnt', () => {
+  it('is plain JSON, with which the next one begins', async () => {
+    const cores = new Cores(20, 16)
+    const session = await cores.start()
+    await cores.load(2 * judgedRuns)
+    const learned = JSON.parse(JSON.stringify(session.learned)) as LearnedLayout
+    expect(learned).toEqual({
+      cores: 2,
+      layout: { placement: 'thread', instances: 2, intraOpThreads: 1 },
+      measured: [
+        { placement: 'thread', instances: 1, intraOpThreads: 2, rowsPerMs: 0.05 },
+        { placement: 'thread', instances: 2, intraOpThreads: 1, rowsPerMs: 0.0625 },
+      ],
+    })
+    await session.close()
+
+    const next = await new Cores(20, 16).start(learned)
+    expect(next).toMatchObject({ instances: 2, learned })
+    await next.close()
+    const elsewhere = await new Cores(20, 16).start({ ...learned, cores: 4 })
+    expect(elsewhere).toMatchObject({ instances: 1, learned: undefined })
+    await elsewhere.close()
+  })
+
+  it('spares the next one a trial that was lost, for a while', async () => {
+    const cores = new Cores(20, 20)
+    const session = await cores.start()
+    await cores.load(2 * judgedRuns)
+    const { learned } = session
+    expect(learned?.layout.instances).toBe(1)
+    await session.close()
+
+    const later = new Cores(20, 10)
+    const next = await later.start(learned)
+    await later.load(2 * judgedRuns)
+    expect(later.opened).toHaveLength(1)
+    later.clock.advance(60_000)
+    await later.load(judgedRuns)
+    expect(next.instances).toBe(2)
+    await next.close()
+  })
+
+  it('may be that it runs inline', async () => {
+    const places = new Places()
+    const session = await places.session()
+    await runMany(session)
+    const { learned } = session
+    expect(learned?.layout.placement).toBe('inline')
+    await session.close()
+    const layouts = threadLayouts(1, 1)
+    const open = async ({ placement }: Layout) => new FakeSession(placement)
+    const options = { layouts, maxRows: 1, cores: 1, learned }
+    const next = await AutoSession.create(open, { ...options, mayInline: true })
+    expect(next.placement).toBe('inline')
+    const forbidden = await AutoSession.create(open, { ...options, mayInline: false })
+    expect(forbidden.placement).toBe('thread')
+  })
+})
+
 describe('real sessions', () => {
+  it('answer each run with its own rows while one becomes two, and two one', async () => {
+    const artifact = modelFolder()('add', addInt64())
+    // Ten times as fast, so that stretches are short.
+    const clock: Clock = { ...systemClock, now: () => performance.now() * 10 }
+    const moves: string[] = []
+    const session = await AutoSession.create(
+      async ({ instances, intraOpThreads }) => {
+        const open = async () => {
+          const opened = await openAt.thread({ ...artifact, intraOpThreads })
+          const run = opened.run.bind(opened)
+          // Two get less done than one.
+          const waitMs = instances === 2 ? 5 : 0.5
+          opened.run = (given) => new Promise((resolve) => setTimeout(resolve, waitMs)).then(() => run(given))
+          return opened
+        }
+        return instances === 1 ? open() : Instances.create(instances, open, { clock })
+      },
+      {
+        layouts: threadLayouts(2, 2),
+        mayInline: false,
+        maxRows: 1,
+        cores: 2,
+        onMoved: (message) => moves.push(message),
+        clock,
+      },
+    )
+    let asked = 0n
+    const client = async (): Promise<void> => {
+      while (moves.length < 2 || session.instances !== 1) {
+        const i = asked++
+        const data = BigInt64Array.of(i, i, i)
+        const { outputs } = await session.run({ x: { dtype: 'int64', shape: [1, 3], data } })
+        expect(numbers(outputs)).toEqual([i + 1n, i + 2n, i + 3n])
+      }
+    }
+    await Promise.all([client(), client(), client(), client()])
+    await session.close()
+    expect(moves).toEqual([
+      expect.stringContaining('moves to 2 sessions of 1 thread: a trial'),
+      expect.stringContaining('moves to 1 session of 2 threads: 2 sessions of 1 thread gave no more'),
+    ])
+  })
+
   it('answer each run with its own rows across moves to and fro', async () => {
     const artifact = modelFolder()('add', addInt64())
     const session = await AutoSession.create(
-      async (place) => {
-        const opened = await (place === 'inline' ? InlineSession : ThreadSession).create(artifact)
+      async ({ placement }) => {
+        const isInline = placement === 'inline'
+        const opened = await openAt[placement](artifact)
         const run = opened.run.bind(opened)
         // In a thread they seem cheap, inline dear.
-        opened.run = async (given) => ({ ...(await run(given)), computeMs: place === 'inline' ? 1 : 0.001 })
+        opened.run = async (given) => ({ ...(await run(given)), computeMs: isInline ? 1 : 0.001 })
         return opened
       },
-      { maxRows: 1 },
+      { layouts: threadLayouts(1, 1), mayInline: true, maxRows: 1, cores: 1 },
     )
     const seen = new Set<Place>()
     let asked = 0n

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { BatchSource, Turnstile } from '../../src/batching/batcher.js'
+import type { BatchSource, Turnstile } from '../../src/batching/turnstile.js'
 import { Dispatcher } from '../../src/execution/dispatcher.js'
 
 /** A model with batches to run: they are handed over when the dispatcher says, and end when the test does. */

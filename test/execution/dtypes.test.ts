@@ -1,10 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { InlineSession } from '../../src/execution/inline.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import type { DType, Tensor } from '../../src/tensor/tensor.js'
 import { castFrom, castTo, IDENTITY_DTYPES, identityModel } from '../onnx/models.js'
 import { ELEM_TYPE, model, node, tensorValue, type ElemType } from '../onnx/writer.js'
-import { modelFolder } from './support.js'
+import { modelFolder, openAt } from './support.js'
 
 const write = modelFolder()
 
@@ -36,10 +34,7 @@ function anyRank(dtype: DType): Uint8Array {
 
 const sixInEachRank = [[6], [2, 3], [1, 2, 3], [1, 1, 2, 3], [1, 3, 1, 2, 1]]
 
-describe.each([
-  { placement: 'thread', kind: ThreadSession },
-  { placement: 'inline', kind: InlineSession },
-])('a session $placement', ({ kind }) => {
+describe.each(['thread', 'process', 'inline'] as const)('a session %s', (placement) => {
   it.each(IDENTITY_DTYPES)('takes and gives %s of every rank, and of no elements', async (dtype) => {
     const tensors = [
       { dtype, shape: [], data: samples[dtype].slice(4, 5) },
@@ -50,7 +45,7 @@ describe.each([
         data: samples[dtype].slice(0, 0),
       })),
     ] as Tensor[]
-    const session = await kind.create(write('identity', anyRank(dtype)))
+    const session = await openAt[placement](write('identity', anyRank(dtype)))
     for (const x of tensors) {
       const expected = { dtype, shape: x.shape, data: x.data.slice() }
       expect((await session.run({ x })).outputs).toEqual({ y: expected })
@@ -61,7 +56,7 @@ describe.each([
   it.each([{ shape: [] }, { shape: ['batch'] }, { shape: ['', 0, 'n', 2, 7] }])(
     'says of a tensor that it is $shape',
     async ({ shape }) => {
-      const session = await kind.create(write('identity', identityModel({ dtype: 'uint16', shape })))
+      const session = await openAt[placement](write('identity', identityModel({ dtype: 'uint16', shape })))
       expect(session.signature.inputs).toEqual([{ name: 'x', dtype: 'uint16', shape }])
       expect(session.signature.outputs).toEqual([{ name: 'y', dtype: 'uint16', shape }])
       await session.close()
@@ -81,8 +76,8 @@ describe('a type that can not be served', () => {
       ['input', 'x', castFrom(elemType)],
     ] as const) {
       const { path } = write('cast', bytes)
-      for (const kind of [ThreadSession, InlineSession]) {
-        await expect(kind.create({ path, intraOpThreads: 1 })).rejects.toMatchObject({
+      for (const placement of ['thread', 'process', 'inline'] as const) {
+        await expect(openAt[placement]({ path, intraOpThreads: 1 })).rejects.toMatchObject({
           code: 'INVALID_MODEL',
           message: `${path}: ${role} "${name}" is ${elemType}, which can't be served. Cast it to a supported type inside the model.`,
         })

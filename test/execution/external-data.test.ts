@@ -2,8 +2,6 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { modelBytes } from '../../src/execution/external-data.js'
-import { InlineSession } from '../../src/execution/inline.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { float32 } from '../../src/tensor/tensor.js'
 import { addExternal, identityModel } from '../onnx/models.js'
 import {
@@ -16,7 +14,7 @@ import {
   tensorValue,
   value,
 } from '../onnx/writer.js'
-import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
+import { feeds, modelFolder, numbers, temporaryFolder, openAt } from './support.js'
 
 const folder = temporaryFolder()
 mkdirSync(join(folder, 'model/inner'), { recursive: true })
@@ -31,55 +29,57 @@ function write(location: string): string {
   return path
 }
 
-describe.each([
-  { placement: 'thread', kind: ThreadSession },
-  { placement: 'inline', kind: InlineSession },
-])('a model whose numbers are in another file, $placement,', ({ kind }) => {
-  it.each(['w.bin', './w.bin', 'inner/w.bin', 'inner/../w.bin'])(
-    'finds them in its folder: %s',
-    async (location) => {
-      const session = await kind.create({ path: write(location), intraOpThreads: 1 })
-      const { outputs } = await session.run(feeds(1, 3))
-      expect(numbers(outputs).map((value) => Math.floor(Number(value)))).toEqual([1, 2, 3])
+describe.each(['thread', 'process', 'inline'] as const)(
+  'a model whose numbers are in another file, %s,',
+  (placement) => {
+    it.each(['w.bin', './w.bin', 'inner/w.bin', 'inner/../w.bin'])(
+      'finds them in its folder: %s',
+      async (location) => {
+        const session = await openAt[placement]({ path: write(location), intraOpThreads: 1 })
+        const { outputs } = await session.run(feeds(1, 3))
+        expect(numbers(outputs).map((value) => Math.floor(Number(value)))).toEqual([1, 2, 3])
+        await session.close()
+      },
+    )
+
+    it.each([
+      '../outside.bin',
+      'inner/../../outside.bin',
+      '..\\outside.bin',
+      join(folder, 'outside.bin'),
+      join(folder, 'model/w.bin'),
+      '/etc/passwd',
+      'C:\\outside.bin',
+    ])('is refused where they are not in its folder: %s', async (location) => {
+      const path = write(location)
+      await expect(openAt[placement]({ path, intraOpThreads: 1 })).rejects.toMatchObject({
+        code: 'INVALID_MODEL',
+        message: expect.stringContaining(
+          `${path}: its numbers are in "${location}", which is not in the model's folder`,
+        ),
+      })
+    })
+
+    it('is refused where they are missing', async () => {
+      await expect(
+        openAt[placement]({ path: write('missing.bin'), intraOpThreads: 1 }),
+      ).rejects.toMatchObject({
+        code: 'INVALID_MODEL',
+        message: expect.stringContaining('missing.bin'),
+      })
+    })
+
+    it('finds them beside the file when it is rewritten at load', async () => {
+      const path = join(folder, 'model/zip-map.onnx')
+      writeFileSync(join(folder, 'model/scores.bin'), new Uint8Array(new Float32Array(12).fill(0.5).buffer))
+      writeFileSync(path, externalZipMap('scores.bin'))
+      const session = await openAt[placement]({ path, intraOpThreads: 1 })
+      const { outputs } = await session.run({ x: float32([2, 2, 2, 2], [1, 4]) })
+      expect(numbers(outputs, 'probabilities')).toEqual([4, 4, 4])
       await session.close()
-    },
-  )
-
-  it.each([
-    '../outside.bin',
-    'inner/../../outside.bin',
-    '..\\outside.bin',
-    join(folder, 'outside.bin'),
-    join(folder, 'model/w.bin'),
-    '/etc/passwd',
-    'C:\\outside.bin',
-  ])('is refused where they are not in its folder: %s', async (location) => {
-    const path = write(location)
-    await expect(kind.create({ path, intraOpThreads: 1 })).rejects.toMatchObject({
-      code: 'INVALID_MODEL',
-      message: expect.stringContaining(
-        `${path}: its numbers are in "${location}", which is not in the model's folder`,
-      ),
     })
-  })
-
-  it('is refused where they are missing', async () => {
-    await expect(kind.create({ path: write('missing.bin'), intraOpThreads: 1 })).rejects.toMatchObject({
-      code: 'INVALID_MODEL',
-      message: expect.stringContaining('missing.bin'),
-    })
-  })
-
-  it('finds them beside the file when it is rewritten at load', async () => {
-    const path = join(folder, 'model/zip-map.onnx')
-    writeFileSync(join(folder, 'model/scores.bin'), new Uint8Array(new Float32Array(12).fill(0.5).buffer))
-    writeFileSync(path, externalZipMap('scores.bin'))
-    const session = await kind.create({ path, intraOpThreads: 1 })
-    const { outputs } = await session.run({ x: float32([2, 2, 2, 2], [1, 4]) })
-    expect(numbers(outputs, 'probabilities')).toEqual([4, 4, 4])
-    await session.close()
-  })
-})
+  },
+)
 
 /** `x` float32 [batch, 4] times a [4, 3] matrix in the file at `location`, as maps from class to number. */
 function externalZipMap(location: string): Uint8Array {

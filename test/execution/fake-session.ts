@@ -1,5 +1,11 @@
 import { ServingError } from '../../src/errors.js'
-import type { ModelSignature, Place, RunResult, Session } from '../../src/execution/session.js'
+import {
+  NotBegun,
+  type ModelSignature,
+  type Place,
+  type RunResult,
+  type Session,
+} from '../../src/execution/session.js'
 import type { Feeds } from '../../src/tensor/tensor.js'
 
 interface Held {
@@ -19,7 +25,9 @@ export class FakeSession implements Session {
   readonly width: number
   readonly providers = ['cpu'] as const
   readonly warnings = []
+  readonly inspection = undefined
   readonly died: Promise<ServingError>
+  readonly instances: number
   /** What a run costs, by its rows. */
   costMs: (rows: number) => number = () => 1
   /** Whether runs wait for {@link answer}. */
@@ -33,8 +41,10 @@ export class FakeSession implements Session {
   constructor(
     readonly placement: Place = 'thread',
     costMs?: (rows: number) => number,
+    instances: number = 1,
   ) {
-    this.slots = placement === 'thread' ? 2 : 1
+    this.instances = instances
+    this.slots = placement === 'thread' ? 2 * instances : 1
     this.width = placement === 'thread' ? 1 : 0
     if (costMs !== undefined) this.costMs = costMs
     this.died = new Promise((resolve) => (this.#die = resolve))
@@ -54,9 +64,9 @@ export class FakeSession implements Session {
     })
   }
 
-  /** Answers the runs that wait. */
-  answer(): void {
-    for (const { feeds, resolve } of this.#held.splice(0)) {
+  /** Answers the runs that wait, or the first of them. */
+  answer(count = Infinity): void {
+    for (const { feeds, resolve } of this.#held.splice(0, count)) {
       resolve({ outputs: feeds, computeMs: this.costMs(feeds.x?.shape[0] ?? 1) })
     }
   }
@@ -65,6 +75,12 @@ export class FakeSession implements Session {
     this.#death = new ServingError('WORKER_DIED', 'it died')
     for (const { reject } of this.#held.splice(0)) reject(this.#death)
     this.#die(this.#death)
+  }
+
+  /** Dies in the first of the runs it has, and before it came to the others. */
+  dieAtWork(): void {
+    for (const { reject } of this.#held.splice(1)) reject(new NotBegun('it died', true))
+    this.die()
   }
 
   async close(): Promise<void> {

@@ -25,7 +25,8 @@ describe('a handshake', () => {
   it('keeps what the worker holds for the time after it', () => {
     const handshake = new Handshake()
     new Handshake(handshake.shared).hold(2)
-    expect(handshake.held).toBe(2)
+    expect(handshake.takeHeld()).toBe(2)
+    expect(handshake.takeHeld()).toBe(0)
   })
 
   it('lets the worker in no more once stop was said and it was idle', async () => {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { InlineSession } from '../../src/execution/inline.js'
 import type { Artifact } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
+import { openInThread } from '../../src/execution/thread.js'
 import { addInt64, identityModel, int4Output, loopModel, mlp } from '../onnx/models.js'
 import { feeds, modelFolder, numbers, turnsDuring } from './support.js'
 
@@ -22,7 +22,7 @@ async function open(artifact: Artifact): Promise<InlineSession> {
 describe('a session inline', () => {
   it('answers as one in a thread does', async () => {
     const artifact = write('mlp', mlp())
-    const [inline, thread] = [await open(artifact), await ThreadSession.create(artifact)]
+    const [inline, thread] = [await open(artifact), await openInThread(artifact)]
     expect(inline.signature).toEqual(thread.signature)
     const { outputs } = await inline.run(feeds(5, 64))
     expect((await thread.run(feeds(5, 64))).outputs).toEqual(outputs)

@@ -4,14 +4,14 @@ import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.js'
 import type { ServingError } from '../../src/errors.js'
 import { Instances } from '../../src/execution/instances.js'
-import { ThreadSession } from '../../src/execution/thread.js'
+import { openInThread } from '../../src/execution/thread.js'
 import { ManualClock } from '../manual-clock.js'
 import { identityModel } from '../onnx/models.js'
 import { FakeSession, settled } from './fake-session.js'
 import { feeds, modelFolder, numbers } from './support.js'
 
 /** Instances of sessions that hold their runs until told to answer. */
-async function setUp(count = 3) {
+async function setUp(count = 3, mayRestart = false) {
   const clock = new ManualClock()
   const opened: FakeSession[] = []
   const deaths: ServingError[] = []
@@ -28,14 +28,20 @@ async function setUp(count = 3) {
     return session
   }
   const onInstanceDied = (reason: ServingError) => deaths.push(reason)
-  const instances = await Instances.create(count, open, { clock, onInstanceDied })
+  const told = { opened: 0 }
+  const instances = await Instances.create(count, open, {
+    clock,
+    onInstanceDied,
+    mayRestart: () => mayRestart,
+    onInstanceOpened: () => told.opened++,
+  })
   const at = (i: number): FakeSession => {
     const session = opened[i]
     if (session === undefined) throw new Error(`no session ${i}`)
     return session
   }
   const waiting = () => opened.map((session) => session.waiting)
-  return { instances, clock, opened, deaths, host, at, waiting }
+  return { instances, clock, opened, deaths, told, host, at, waiting }
 }
 
 const isPending = (promise: Promise<unknown>) =>
@@ -93,7 +99,7 @@ describe('an instance that dies', () => {
     expect(await isPending(instances.died)).toBe(true)
   })
 
-  it('is opened again after a wait that grows until a run succeeds', async () => {
+  it('is opened again after a wait that grows until one has lived for a minute', async () => {
     const { instances, at, opened, clock, host } = await setUp(2)
     at(0).die()
     await settled()
@@ -114,9 +120,19 @@ describe('an instance that dies', () => {
     expect(at(2).runs).toBe(1)
     at(2).die()
     await settled()
-    clock.advance(500)
+    clock.advance(3999)
+    await settled()
+    expect(opened).toHaveLength(3)
+    clock.advance(1)
     await settled()
     expect(opened).toHaveLength(4)
+
+    clock.advance(60_000)
+    at(3).die()
+    await settled()
+    clock.advance(500)
+    await settled()
+    expect(opened).toHaveLength(5)
   })
 
   it('as the last one ends them all', async () => {
@@ -144,6 +160,45 @@ describe('an instance that dies', () => {
     go()
     await settled()
     expect(at(2).closed).toBe(true)
+  })
+})
+
+describe('the last instance that dies', () => {
+  it('is opened again at once where that is allowed, and has no slots until then', async () => {
+    const { instances, at, opened, deaths, host, told } = await setUp(1, true)
+    let go = () => {}
+    host.gate = new Promise((resolve) => (go = resolve))
+    const doomed = instances.run(feeds(1, 3))
+    at(0).die()
+    await expect(doomed).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    await settled()
+    expect(instances.slots).toBe(0)
+    expect(deaths).toHaveLength(1)
+    go()
+    await settled()
+    expect(told.opened).toBe(1)
+    expect(instances.slots).toBe(2)
+    expect(opened).toHaveLength(2)
+    expect(await isPending(instances.died)).toBe(true)
+  })
+
+  it('leaves what it had not begun to the one that follows', async () => {
+    const { instances, at } = await setUp(1, true)
+    const [doomed, whole] = [instances.run(feeds(1, 3)), instances.run(feeds(1, 3))]
+    at(0).dieAtWork()
+    await expect(doomed).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    await settled()
+    expect(at(1).waiting).toBe(1)
+    at(1).answer()
+    expect((await whole).outputs.x?.shape).toEqual([1, 3])
+  })
+
+  it('ends them all where it can not be opened again', async () => {
+    const { instances, at, host } = await setUp(1, true)
+    host.failure = new Error('no memory')
+    at(0).dieAtWork()
+    expect(await instances.died).toMatchObject({ message: 'no memory' })
+    await expect(instances.run(feeds(1, 3))).rejects.toMatchObject({ message: 'no memory' })
   })
 })
 
@@ -189,7 +244,7 @@ describe('instances in real threads', () => {
     const workers: Worker[] = []
     const collect = (worker: Worker) => workers.push(worker)
     process.on('worker', collect)
-    const instances = await Instances.create(2, () => ThreadSession.create(artifact), { clock: systemClock })
+    const instances = await Instances.create(2, () => openInThread(artifact), { clock: systemClock })
     const ended = workers[0] && once(workers[0], 'exit')
     await workers[0]?.terminate()
     await ended

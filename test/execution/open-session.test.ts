@@ -1,13 +1,13 @@
-import { writeFileSync } from 'node:fs'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
 import { InlineSession } from '../../src/execution/inline.js'
 import { Instances } from '../../src/execution/instances.js'
+import { inlineLayout, layoutOf, type LearnedLayout } from '../../src/execution/layout.js'
 import { openSession, type OpenOptions } from '../../src/execution/open-session.js'
 import { coreCount, sharedPermits } from '../../src/execution/permits.js'
 import type { Session } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { addExternal, identityModel, loopModel } from '../onnx/models.js'
 import { bundle, run } from './program.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
@@ -30,11 +30,15 @@ describe('openSession', () => {
   it.each([
     { options: {}, kind: AutoSession, placement: 'thread' },
     { options: { placement: 'auto' }, kind: AutoSession, placement: 'thread' },
-    { options: { placement: 'thread' }, kind: ThreadSession, placement: 'thread' },
+    { options: { placement: 'thread' }, kind: Instances, placement: 'thread' },
     { options: { placement: 'inline' }, kind: InlineSession, placement: 'inline' },
+    { options: { placement: 'process' }, kind: Instances, placement: 'process' },
     { options: { instances: 2 }, kind: Instances, placement: 'thread' },
+    { options: { instances: 2, placement: 'process' }, kind: Instances, placement: 'process' },
+    { options: { runTimeoutMs: 60_000 }, kind: Instances, placement: 'thread' },
+    { options: { worker: 'shared', placement: 'thread' }, kind: Instances, placement: 'thread' },
     { options: { providers: ['cpu'] }, kind: AutoSession, placement: 'thread' },
-    { options: { providers: ['cuda', 'cpu'] }, kind: ThreadSession, placement: 'thread' },
+    { options: { providers: ['cuda', 'cpu'] }, kind: Instances, placement: 'thread' },
   ] as const)('makes of $options what they say', async ({ options, kind, placement }) => {
     const session = await open(options)
     expect(session).toBeInstanceOf(kind)
@@ -43,14 +47,46 @@ describe('openSession', () => {
     expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
   })
 
-  it('keeps a model in its thread whose numbers are large, in whatever file', async () => {
+  it('keeps a model in threads whose numbers are large, in whatever file', async () => {
     const folder = temporaryFolder()
     const model = join(folder, 'model.onnx')
+    const learned = { cores: coreCount(), layout: inlineLayout, measured: [] }
     writeFileSync(model, addExternal('w.bin'))
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(12))
-    expect(await open({ path: model })).toBeInstanceOf(AutoSession)
+    expect((await open({ path: model, learned })).placement).toBe('inline')
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(1024 * 1024))
-    expect(await open({ path: model })).toBeInstanceOf(ThreadSession)
+    expect((await open({ path: model, learned })).placement).toBe('thread')
+  })
+
+  /** What it begins with where a session a core was learnt. */
+  const learned: LearnedLayout = {
+    cores: coreCount(),
+    layout: { placement: 'thread', instances: coreCount(), intraOpThreads: 1 },
+    measured: [],
+  }
+
+  it('begins with what was learnt of the artifact', async () => {
+    const session = await open({ learned })
+    expect(layoutOf(session)).toEqual(learned.layout)
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it.each([
+    { options: { instances: 1 } },
+    { options: { intraOpThreads: 2 } },
+    { options: { placement: 'thread' } },
+    { options: { providers: ['cuda', 'cpu'] } },
+  ] as const)('keeps one session where that is asked for: $options', async ({ options }) => {
+    expect((await open({ learned, ...options })).instances ?? 1).toBe(1)
+  })
+
+  it('keeps one session of a model that is too large for several', async () => {
+    const model = join(temporaryFolder(), 'model.onnx')
+    writeFileSync(model, addExternal('w.bin'))
+    const data = join(model, '../w.bin')
+    writeFileSync(data, new Uint8Array(12))
+    truncateSync(data, Math.floor((1024 * 1024 * 1024) / coreCount()) + 1) // a hole, which takes no room
+    expect((await open({ path: model, learned })).instances ?? 1).toBe(1)
   })
 
   it('leaves a model in its thread whose runs take a millisecond', async () => {
@@ -64,7 +100,7 @@ describe('openSession', () => {
     {
       where: 'in a context of its own, as tests of Jest are',
       how: `require('node:vm').runInNewContext(source, { require, module: {}, exports: {}, process, console, performance,
-        setImmediate, setTimeout, clearTimeout, __filename: file, SharedArrayBuffer, Error })`,
+        setImmediate, setTimeout, clearTimeout, __filename: file, SharedArrayBuffer, Error, Buffer })`,
       moves: false,
     },
     {
@@ -72,7 +108,7 @@ describe('openSession', () => {
       how: `new (require('node:worker_threads').Worker)(file, { argv: process.argv.slice(2) })`,
       moves: false,
     },
-  ])('may move a session $where: $moves', async ({ how, moves }) => {
+  ])('may move a session inline $where: $moves', async ({ how, moves }) => {
     const program = `
       const file = ${JSON.stringify(await bundle('auto-placement', temporaryFolder()))}
       const source = require('node:fs').readFileSync(file, 'utf8')
@@ -83,10 +119,16 @@ describe('openSession', () => {
     expect({ stdout, stderr }).toEqual({ stdout: `${moves}\n`, stderr: '' })
   })
 
-  it('refuses several instances inline', async () => {
-    await expect(openSession({ path, placement: 'inline', instances: 2 })).rejects.toMatchObject({
+  it.each([
+    { options: { placement: 'inline', instances: 2 }, says: '2 instances inline' },
+    { options: { placement: 'inline', runTimeoutMs: 100 }, says: 'leave out runTimeoutMs' },
+    { options: { placement: 'inline', worker: 'shared' }, says: 'a shared worker is a thread' },
+    { options: { placement: 'process', worker: 'shared' }, says: 'a shared worker is a thread' },
+    { options: { worker: 'shared', instances: 3 }, says: '3 instances in one shared worker' },
+  ] as const)('refuses what does not go together: $options', async ({ options, says }) => {
+    await expect(openSession({ path, ...options })).rejects.toMatchObject({
       code: 'INVALID_OPTIONS',
-      message: expect.stringContaining('2 instances inline'),
+      message: expect.stringContaining(says),
     })
   })
 

@@ -79,6 +79,50 @@ describe('permits', () => {
   })
 })
 
+describe('permits for a thread that must not be blocked', () => {
+  it('are taken once there are enough, in the order they were asked for', async () => {
+    const permits = Permits.of(2)
+    permits.acquire(2, thisThread)
+    const order: string[] = []
+    const wide = permits.take(2).then((taken) => order.push(`wide ${taken}`))
+    const narrow = permits.take(1).then((taken) => order.push(`narrow ${taken}`))
+    permits.release(1)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(order).toEqual([])
+    permits.release(1)
+    await wide
+    expect(order).toEqual(['wide 2'])
+    permits.release(2)
+    await narrow
+    expect(permits.available).toBe(1)
+  })
+
+  it('are as many as there are, where there are fewer', async () => {
+    const permits = Permits.of(2)
+    expect(await permits.take(5)).toBe(2)
+  })
+
+  it('never exceed their total beside workers that block for theirs', async () => {
+    const permits = Permits.of(2)
+    const ledger = new SharedArrayBuffer(8)
+    const words = new Int32Array(ledger)
+    const takers = [1, 2].map((count) => new Taker(permits, { count, rounds: 2000, ledger }))
+    let most = 0
+    const taking = [1, 2, 1].map(async (count) => {
+      for (let round = 0; round < 200; round++) {
+        const own = await permits.take(count)
+        most = Math.max(most, Atomics.add(words, 0, own) + own)
+        Atomics.sub(words, 0, own)
+        permits.release(own)
+      }
+    })
+    const taken = await Promise.all(takers.map((taker) => taker.taken))
+    await Promise.all(taking)
+    expect(Math.max(most, ...taken.map((one) => one.most))).toBeLessThanOrEqual(2)
+    expect(permits.available).toBe(2)
+  })
+})
+
 describe('a change of their total', () => {
   it('counts for all who share them, and leaves out those that are out', () => {
     const permits = Permits.of(4)

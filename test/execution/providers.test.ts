@@ -1,27 +1,22 @@
 import { describe, expect, it } from 'vitest'
 import { ServingError } from '../../src/errors.js'
-import { InlineSession } from '../../src/execution/inline.js'
 import {
   createWithFallback,
   nameOf,
   type Provider,
   type ProviderName,
 } from '../../src/execution/providers.js'
-import { ThreadSession } from '../../src/execution/thread.js'
 import { modelFields, type ModelOptions } from '../../src/models/model-config.js'
 import { checkFields } from '../../src/options.js'
 import { identityModel, zipMapModel } from '../onnx/models.js'
-import { feeds, modelFolder, numbers } from './support.js'
+import { feeds, modelFolder, numbers, openAt } from './support.js'
 
 const write = modelFolder()
 const identity = write('identity', identityModel())
 
-describe.each([
-  { placement: 'thread', kind: ThreadSession },
-  { placement: 'inline', kind: InlineSession },
-])('a session $placement', ({ kind }) => {
+describe.each(['thread', 'process', 'inline'] as const)('a session %s', (placement) => {
   it('uses the CPU unless asked otherwise', async () => {
-    const session = await kind.create(identity)
+    const session = await openAt[placement](identity)
     expect(session).toMatchObject({ providers: ['cpu'], warnings: [] })
     await session.close()
   })
@@ -31,7 +26,7 @@ describe.each([
     { providers: ['dml', 'cpu'], missing: 'dml' },
     { providers: [{ name: 'tensorrt', deviceId: 0 }, { name: 'cpu' }], missing: 'tensorrt' },
   ])('does without a provider that is missing, and says so: $missing', async ({ providers, missing }) => {
-    const session = await kind.create({ ...identity, providers })
+    const session = await openAt[placement]({ ...identity, providers })
     expect(session.providers).toEqual(['cpu'])
     expect(session.warnings).toEqual([
       expect.stringContaining(`${identity.path}: not using the execution provider "${missing}": `),
@@ -42,14 +37,14 @@ describe.each([
 
   it('falls back for a model that is rewritten at load, too', async () => {
     const artifact = write('zip-map', zipMapModel())
-    const session = await kind.create({ ...artifact, providers: ['cuda', 'cpu'] })
+    const session = await openAt[placement]({ ...artifact, providers: ['cuda', 'cpu'] })
     expect(session.providers).toEqual(['cpu'])
     expect(numbers((await session.run(feeds(1, 4))).outputs, 'probabilities')).toHaveLength(3)
     await session.close()
   })
 
   it('says why where none of its providers can be had', async () => {
-    await expect(kind.create({ ...identity, providers: ['cuda', 'dml'] })).rejects.toMatchObject({
+    await expect(openAt[placement]({ ...identity, providers: ['cuda', 'dml'] })).rejects.toMatchObject({
       code: 'INVALID_MODEL',
       message: expect.stringMatching(/none of its execution providers .*"dml": this build.*"cuda": /),
     })
@@ -59,7 +54,7 @@ describe.each([
     'tells of a broken model, not of its providers $providers',
     async ({ providers }) => {
       const artifact = write('broken', new Uint8Array(64).fill(37))
-      const broken = await kind.create({ ...artifact, providers }).catch((error: unknown) => error)
+      const broken = await openAt[placement]({ ...artifact, providers }).catch((error: unknown) => error)
       expect(broken).toMatchObject({ code: 'INVALID_MODEL' })
       expect((broken as Error).message).toContain(`${artifact.path} could not be loaded`)
       expect((broken as Error).message).not.toContain('provider "cuda"')

@@ -2,7 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
-import type { Artifact } from '../../src/execution/session.js'
+import { InlineSession } from '../../src/execution/inline.js'
+import { openInProcess } from '../../src/execution/process.js'
+import type { Artifact, Place, Session } from '../../src/execution/session.js'
+import { openInThread } from '../../src/execution/thread.js'
 import type { Feeds, Tensor } from '../../src/tensor/tensor.js'
 import { type Encoded, float32, model, node, tensorValue } from '../onnx/writer.js'
 
@@ -11,6 +14,13 @@ export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mlserving-test-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   return folder
+}
+
+/** Opens an artifact at each of the places there are. */
+export const openAt: Readonly<Record<Place, (artifact: Artifact) => Promise<Session>>> = {
+  thread: (artifact) => openInThread(artifact),
+  process: openInProcess,
+  inline: (artifact) => InlineSession.create(artifact),
 }
 
 /** Writes models into a folder of the test file's own. */

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import type { Worker } from 'node:worker_threads'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ServingError } from '../../src/errors.js'
 import { loadRuntime } from '../../src/execution/onnx.js'
 import { sharedPermits } from '../../src/execution/permits.js'
 import { findRuntime } from '../../src/execution/runtime.js'
-import type { Artifact } from '../../src/execution/session.js'
-import { ThreadSession } from '../../src/execution/thread.js'
+import type { Artifact, Session } from '../../src/execution/session.js'
+import { openInThread } from '../../src/execution/thread.js'
 import {
   addInt64,
   convolution,
@@ -24,23 +24,24 @@ import { feeds, modelFolder, numbers, slowToLoad, turnsDuring } from './support.
 const write = modelFolder()
 const identity = write('identity', identityModel())
 const busy = write('busy', loopModel({ ms: 300 }))
+const long = write('long', loopModel({ ms: 1500 }))
 
 /** Stands for the main thread where it takes permits itself. */
 const thisThread = -1
 
-const opened: ThreadSession[] = []
+const opened: Session[] = []
 afterEach(async () => {
   await Promise.all(opened.splice(0).map((session) => session.close()))
 })
 
-async function open(artifact: Artifact): Promise<ThreadSession> {
-  const session = await ThreadSession.create(artifact)
+async function open(artifact: Artifact): Promise<Session> {
+  const session = await openInThread(artifact)
   opened.push(session)
   return session
 }
 
 /** Opens a session, and gives the worker that was started for it as well. */
-async function openWithWorker(artifact: Artifact): Promise<[ThreadSession, Worker]> {
+async function openWithWorker(artifact: Artifact): Promise<[Session, Worker]> {
   const started = once(process, 'worker') as Promise<[Worker]>
   const session = await open(artifact)
   const [worker] = await started
@@ -97,7 +98,7 @@ describe('a session in a thread', () => {
   })
 
   it('leaves the event loop turning while it loads', async () => {
-    const loading = ThreadSession.create(write('slow-to-load', slowToLoad()))
+    const loading = openInThread(write('slow-to-load', slowToLoad()))
     expect(await turnsDuring(loading)).toBeGreaterThan(50)
     opened.push(await loading)
   })
@@ -221,7 +222,7 @@ describe('loading', () => {
     { kind: 'a ZipMap that can not be rewritten', bytes: zipMapModel({ alsoTakenBy: 'node' }) },
   ])('refuses $kind, by its path', async ({ kind, bytes }) => {
     const artifact = write(kind, bytes)
-    await expect(ThreadSession.create(artifact)).rejects.toMatchObject({
+    await expect(openInThread(artifact)).rejects.toMatchObject({
       code: 'INVALID_MODEL',
       message: expect.stringContaining(artifact.path),
     })
@@ -229,7 +230,7 @@ describe('loading', () => {
 
   it('refuses a file that is not there, by its path', async () => {
     const path = identity.path.replace('identity', 'missing')
-    await expect(ThreadSession.create({ path, intraOpThreads: 1 })).rejects.toMatchObject({
+    await expect(openInThread({ path, intraOpThreads: 1 })).rejects.toMatchObject({
       code: 'INVALID_MODEL',
       message: expect.stringContaining(path),
     })
@@ -238,7 +239,7 @@ describe('loading', () => {
   it('leaves no worker behind where it fails', async () => {
     const started = once(process, 'worker') as Promise<[Worker]>
     const path = identity.path.replace('identity', 'missing')
-    await expect(ThreadSession.create({ path, intraOpThreads: 1 })).rejects.toThrow(ServingError)
+    await expect(openInThread({ path, intraOpThreads: 1 })).rejects.toThrow(ServingError)
     const [worker] = await started
     expect(worker.threadId).toBe(-1)
   })
@@ -306,8 +307,102 @@ describe('a worker that ends on its own', () => {
 
   it('rejects the loading', async () => {
     const started = once(process, 'worker') as Promise<[Worker]>
-    const loading = ThreadSession.create(identity)
+    const loading = openInThread(identity)
     const [worker] = await started
     await Promise.all([worker.terminate(), expect(loading).rejects.toMatchObject({ code: 'WORKER_DIED' })])
+  })
+})
+
+describe('a run that takes longer than it may', () => {
+  const permits = sharedPermits()
+
+  it('is given up, returns its permits, and its thread ends once it can be stopped', async () => {
+    const [session, worker] = await openWithWorker({ ...long, runTimeoutMs: 100 })
+    const [run, next] = [session.run(feeds(1, 4)), session.run(feeds(1, 4))]
+    await expect(run).rejects.toMatchObject({ code: 'RUN_TIMEOUT', retryable: true })
+    await expect(next).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    expect(await session.died).toMatchObject({
+      code: 'WORKER_DIED',
+      message: expect.stringContaining("a thread can't be stopped"),
+    })
+    expect(permits.available).toBe(permits.total)
+
+    const beside = await open(identity)
+    expect(numbers((await beside.run(feeds(1, 3))).outputs)).toHaveLength(3)
+    expect(worker.threadId).not.toBe(-1)
+    await once(worker, 'exit')
+    expect(permits.available).toBe(permits.total)
+  })
+
+  it('is no longer watched once it is answered', async () => {
+    const session = await open({ ...identity, runTimeoutMs: 50 })
+    await session.run(feeds(1, 3))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('is not given up where its answer came while this thread was busy', async () => {
+    const session = await open({ ...busy, runTimeoutMs: 900 })
+    const run = session.run(feeds(1, 4))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000)
+    expect(numbers((await run).outputs)).toHaveLength(4)
+  })
+})
+
+describe('a shared worker', () => {
+  const workers: Worker[] = []
+  const collect = (worker: Worker) => workers.push(worker)
+  beforeEach(() => {
+    workers.length = 0
+    process.on('worker', collect)
+  })
+  afterEach(() => process.off('worker', collect))
+
+  const share = async (artifact: Artifact) => {
+    const session = await openInThread(artifact, { isShared: true })
+    opened.push(session)
+    return session
+  }
+
+  it('is one thread for all its sessions, and ends with the last', async () => {
+    const [a, b] = await Promise.all([share(identity), share(write('add', addInt64()))])
+    expect(workers).toHaveLength(1)
+    const one = { dtype: 'int64', shape: [1, 3], data: BigInt64Array.of(1n, 1n, 1n) } as const
+    const [first, second] = await Promise.all([a.run(feeds(1, 3)), b.run({ x: one })])
+    expect(numbers(second.outputs)).toEqual([2n, 3n, 4n])
+    expect(numbers(first.outputs)).toHaveLength(3)
+
+    await a.close()
+    await expect(a.run(feeds(1, 3))).rejects.toMatchObject({ code: 'CLOSED' })
+    await b.run({ x: { ...one, data: BigInt64Array.of(1n, 1n, 1n) } })
+    expect(workers[0]?.threadId).not.toBe(-1)
+    await b.close()
+    expect(workers[0]?.threadId).toBe(-1)
+
+    const later = await share(identity)
+    expect(workers).toHaveLength(2)
+    expect(numbers((await later.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('is not the one of a session that has its own', async () => {
+    await Promise.all([share(identity), open(identity)])
+    expect(workers).toHaveLength(2)
+  })
+
+  it('outlives a model that it can not load', async () => {
+    const session = await share(identity)
+    await expect(share(write('empty', new Uint8Array()))).rejects.toMatchObject({ code: 'INVALID_MODEL' })
+    expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+    expect(workers).toHaveLength(1)
+  })
+
+  it('takes all its sessions along when it dies, and is followed by another', async () => {
+    const sessions = await Promise.all([share(identity), share(identity)])
+    await workers[0]?.terminate()
+    for (const { died } of sessions) expect(await died).toMatchObject({ code: 'WORKER_DIED' })
+    const next = await share(identity)
+    expect(numbers((await next.run(feeds(1, 3))).outputs)).toHaveLength(3)
+    expect(workers).toHaveLength(2)
   })
 })

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
 import { sharedPermits } from '../../src/execution/permits.js'
-import { ThreadSession } from '../../src/execution/thread.js'
+import { openInThread } from '../../src/execution/thread.js'
 import { feeds, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()
@@ -35,7 +35,7 @@ it.each([
   'a worker that dies of $how in a run leaves neither requests nor permits behind',
   async ({ how, run, says }) => {
     installRuntime(how, `session.run = () => new Promise(() => { ${run} })`)
-    const session = await ThreadSession.create(artifact)
+    const session = await openInThread(artifact)
     const runs = [session.run(feeds(1, 3)), session.run(feeds(1, 3))]
 
     const death = { code: 'WORKER_DIED', message: expect.stringContaining(says) }
@@ -52,7 +52,7 @@ it('a death while it loads is told to who loads', async () => {
     'loading',
     `exports.InferenceSession.create = () => new Promise(() => { setImmediate(() => process.exit(4)) })`,
   )
-  await expect(ThreadSession.create(artifact)).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  await expect(openInThread(artifact)).rejects.toMatchObject({ code: 'WORKER_DIED' })
   expect(permits.available).toBe(permits.total)
 })
 
@@ -61,7 +61,7 @@ it('a death before the close lets the close end', async () => {
     'closing',
     `session.release = () => new Promise(() => { setImmediate(() => process.exit(5)) })`,
   )
-  const session = await ThreadSession.create(artifact)
+  const session = await openInThread(artifact)
   await session.close()
   await expect(session.run(feeds(1, 3))).rejects.toMatchObject({ code: 'CLOSED' })
 })

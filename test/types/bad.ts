@@ -1,5 +1,5 @@
 // Compiled by `npm run types`, never run: every statement here must be an error.
-import { createServing, custom, onnx } from 'mlserving'
+import { createServing, custom, onnx, pipeline } from 'mlserving'
 import { mlServing } from 'mlserving/express'
 import { serving } from './use.js'
 
@@ -59,3 +59,22 @@ serving.predictMany('churn', ['x'])
 serving.model('chrun')
 // @ts-expect-error -- no such priority
 await serving.predict('sentiment', { text: 'x' }, { priority: 1 })
+
+const models = {
+  length: custom({ load: () => 1, run: (n, rows: string[]) => rows.map((row) => row.length * n) }),
+}
+// @ts-expect-error -- no such model
+pipeline(['lenght'], { models })
+// @ts-expect-error -- no such model
+pipeline((text: string, { predict }) => predict('lenght', text), { models })
+// @ts-expect-error -- an input of another type
+pipeline((text: number, { predict }) => predict('length', text), { models })
+// @ts-expect-error -- no such option of a stage's prediction
+pipeline((text: string, { predict }) => predict('length', text, { priority: 'high' }), { models })
+// @ts-expect-error -- no such option of a stage
+pipeline([{ model: 'length', timeout: 3 }])
+// @ts-expect-error -- a pipeline is not batched, its stages are
+pipeline(['length'], { batching: true })
+const chained = createServing({ models: { ...models, p: pipeline(['length'], { models }) } })
+// @ts-expect-error -- an input of another type
+await chained.predict('p', 3)

@@ -1,7 +1,7 @@
 // Compiled by `npm run types`, never run: code of the pages in docs that is no whole program.
 import type { INestApplication } from '@nestjs/common'
 import type { NestFastifyApplication } from '@nestjs/platform-fastify'
-import { createServing, float32, int64, onnx, type Logger } from 'mlserving'
+import { createServing, custom, float32, int64, onnx, pipeline, type Logger } from 'mlserving'
 import { mlServing } from 'mlserving/express'
 import { mlServing as mlServingPlugin } from 'mlserving/fastify'
 import express from 'express'
@@ -33,6 +33,18 @@ const embedding = onnx({
   unchecked: true, // over HTTP `encode` is given JSON that nobody has checked
 })
 // #endregion
+
+// #region pipeline
+const stages = {
+  detect: onnx({ source: './models/detect', decode: ({ boxes }) => Array.from(boxes?.data ?? [], Number) }),
+  read: custom({ load: () => 'text', run: (text, rows: number[][]) => rows.map(() => text) }),
+}
+const ocr = createServing({
+  models: { ...stages, ocr: pipeline(['detect', 'read'], { models: stages }) },
+})
+const { prediction } = await ocr.predict('ocr', { pixels: [1, 2] }) // a string
+// #endregion
+prediction.trim()
 
 // #region accepts
 const vision = onnx({

@@ -9,6 +9,7 @@ import {
   float32,
   int64,
   onnx,
+  pipeline,
   scored,
   ServingError,
   strings,
@@ -169,3 +170,65 @@ await fastify().register(mlServingPlugin, {
   context: (request) => contextOf(request.ip),
 })
 await fastify().register(mlServingPlugin, { repository: './models', maxInstances: 10 })
+
+// Pipelines: what is known of the models is known of what is made of them.
+const stages = {
+  detect: onnx({
+    source: 'x',
+    encode: (image: Uint8Array) => ({ x: float32(Float32Array.from(image)) }),
+    decode: () => [1, 2],
+  }),
+  read: custom({
+    load: () => null,
+    run: (_, rows: number[][]) => rows.map(() => scored('text', 0.5)),
+  }),
+}
+const pipelines = createServing({
+  models: {
+    ...stages,
+    row: pipeline(['detect', { model: 'read', version: '1', timeoutMs: 50 }], { models: stages }),
+    mapped: pipeline(['detect', { model: 'read', input: (boxes, image) => [boxes, image] }], {
+      models: stages,
+      input: z.instanceof(Uint8Array),
+      maxInFlight: 8,
+    }),
+    named: pipeline<Uint8Array, string>(['detect', 'read'], { cache: true, fallback: 'row' }),
+    bare: pipeline(['detect', 'read']),
+    code: pipeline(
+      async (image: Uint8Array, { predict, signal, requestId }) => {
+        const { prediction: boxes } = await predict('detect', image, { timeoutMs: 5, signal, cache: false })
+        expectTypeOf(boxes).toEqualTypeOf<number[]>()
+        expectTypeOf(requestId).toEqualTypeOf<string>()
+        const { prediction, confidence } = await predict('read', boxes)
+        expectTypeOf(confidence).toEqualTypeOf<number>()
+        return { prediction, count: boxes.length }
+      },
+      { models: stages, description: 'reads' },
+    ),
+    passed: pipeline((image: Uint8Array, { predict }) => predict('detect', image), { models: stages }),
+    checked: pipeline(({ n }, { predict }) => predict('anything', n), {
+      input: z.object({ n: z.coerce.number() }),
+      unchecked: true,
+      accepts: ['image/*'],
+      cacheKey: ({ n }) => String(n),
+    }),
+    scored: pipeline(async (text: string, { predict }) => {
+      const { prediction } = await predict('read', text)
+      return scored(String(prediction), 1)
+    }),
+  },
+})
+const row = await pipelines.predict('row', new Uint8Array())
+expectTypeOf(row.prediction).toEqualTypeOf<'text'>()
+expectTypeOf(row.confidence).toEqualTypeOf<number>()
+expectTypeOf(row.meta.stages?.[0]?.batchRows).toEqualTypeOf<number | undefined>()
+expectTypeOf((await pipelines.predict('mapped', new Uint8Array())).prediction).toEqualTypeOf<'text'>()
+expectTypeOf((await pipelines.predict('named', new Uint8Array())).prediction).toEqualTypeOf<string>()
+;(await pipelines.predict('bare', { x: 1 })).prediction.toFixed()
+expectTypeOf((await pipelines.predict('code', new Uint8Array())).prediction).toEqualTypeOf<{
+  prediction: 'text'
+  count: number
+}>()
+expectTypeOf((await pipelines.predict('passed', new Uint8Array())).prediction).toEqualTypeOf<number[]>()
+;(await pipelines.predict('checked', { n: '3' })).prediction.toFixed()
+expectTypeOf((await pipelines.predict('scored', 'x')).confidence).toEqualTypeOf<number>()

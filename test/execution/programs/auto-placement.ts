@@ -1,10 +1,12 @@
-/** Writes whether a session with placement `auto` would ever move. Argument: a small `.onnx` file. */
-import { AutoSession } from '../../../src/execution/auto.js'
+/** Writes whether a session with placement `auto` may run inline. Argument: a small `.onnx` file. */
+import { inlineLayout } from '../../../src/execution/layout.js'
 import { openSession } from '../../../src/execution/open-session.js'
+import { coreCount } from '../../../src/execution/permits.js'
 
 async function main(): Promise<void> {
-  const session = await openSession({ path: process.argv[2] ?? '' })
-  console.log(session instanceof AutoSession)
+  const learned = { cores: coreCount(), layout: inlineLayout, measured: [] }
+  const session = await openSession({ path: process.argv[2] ?? '', learned })
+  console.log(session.placement === 'inline')
   await session.close()
 }
 

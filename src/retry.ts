@@ -1,8 +1,8 @@
-import { Backoff } from '../backoff.js'
-import type { Clock, Timer } from '../clock.js'
+import { Backoff } from './backoff.js'
+import type { Clock, Timer } from './clock.js'
 
 /** A success of this age ends a series of failures: one that fails again soon after each success waits longer. */
-const settledAfterMs = 60_000
+export const settledAfterMs = 60_000
 
 /** Tries something again after each failure, with a growing wait, until it succeeds or is given up. */
 export class Retry {
@@ -21,6 +21,11 @@ export class Retry {
   /** Milliseconds until the next attempt may begin; 0 where none is waited for. */
   get waitMs(): number {
     return Math.max(0, this.#at - this.#clock.now())
+  }
+
+  /** Whether another attempt comes by itself. */
+  get isPlanned(): boolean {
+    return this.#timer !== undefined
   }
 
   /** @param byItself whether to attempt at the end of the wait, or leave that to who asks for `waitMs` */
@@ -43,6 +48,7 @@ export class Retry {
   /** Makes no further attempt by itself. */
   cancel(): void {
     this.#timer?.clear()
+    this.#timer = undefined
     this.#at = 0
   }
 }

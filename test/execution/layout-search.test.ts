@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest'
+import { LayoutSearch, type Move } from '../../src/execution/layout-search.js'
+import { threadLayouts, type Layout, type LearnedLayout } from '../../src/execution/layout.js'
+
+const layouts = threadLayouts(8, 8)
+const [one, two, four, eight] = layouts as [Layout, Layout, Layout, Layout]
+
+/** A search whose session always has something to do. */
+class Saturated {
+  nowMs = 0
+  readonly search: LayoutSearch
+
+  constructor(learned?: LearnedLayout) {
+    this.search = new LayoutSearch(layouts, learned)
+    this.search.entered(one, 0)
+  }
+
+  /** What is said after the warm-up and five stretches of that rate. */
+  judged(rowsPerMs: number, others = 20): Move | undefined {
+    for (let i = 0; i < 5; i++) expect(this.stretch(rowsPerMs, others)).toBeUndefined()
+    return this.stretch(rowsPerMs, others)
+  }
+
+  stretch(rowsPerMs: number, others = 20): Move | undefined {
+    this.nowMs += 250
+    return this.search.observe({ rowsPerMs, others }, this.nowMs)
+  }
+
+  enter(move: Move | undefined): void {
+    if (move === undefined) throw new Error('no move')
+    this.search.entered(move.to, this.nowMs)
+  }
+}
+
+describe('a search under saturation', () => {
+  it('tries twice the sessions while that gives more, and goes back where it does not', () => {
+    const load = new Saturated()
+    const trial = load.judged(1)
+    expect(trial).toEqual({
+      to: two,
+      reason: 'a trial, since 1 session of 8 threads is saturated at 1000 rows/s',
+    })
+    load.enter(trial)
+    expect(load.judged(1.2)).toEqual({
+      to: two,
+      reason: 'it gives 1200 rows/s against 1000 rows/s of 1 session of 8 threads',
+    })
+    for (let i = 0; i < 4; i++) load.stretch(1.2)
+    const next = load.stretch(1.2)
+    expect(next?.to).toBe(four)
+    load.enter(next)
+    expect(load.judged(1.25)).toEqual({
+      to: two,
+      reason: '4 sessions of 2 threads gave no more: 1250 rows/s against 1200 rows/s',
+      isDefeat: true,
+    })
+    expect(load.search.best).toBe(two)
+    expect(load.search.measured.map(({ rowsPerMs }) => rowsPerMs)).toEqual([1, 1.2, 1.25])
+    expect(load.search.defeated).toEqual([four])
+  })
+
+  it('goes by the median, and not by the first stretch of a layout', () => {
+    const load = new Saturated()
+    load.stretch(1000)
+    for (const rate of [1, 90, 1, 1]) load.stretch(rate)
+    expect(load.stretch(0)?.reason).toContain('1000 rows/s')
+  })
+
+  it('keeps saying that a trial is lost until it is left', () => {
+    const load = new Saturated()
+    load.enter(load.judged(1))
+    expect(load.judged(0.9)).toMatchObject({ to: one, isDefeat: true })
+    for (let i = 0; i < 4; i++) load.stretch(0.9)
+    expect(load.stretch(0.9)).toMatchObject({ to: one, isDefeat: true })
+  })
+
+  it('holds what won before to less', () => {
+    const load = new Saturated()
+    load.enter(load.judged(1))
+    expect(load.judged(1.2)?.to).toBe(two)
+    load.search.entered(one, load.nowMs)
+    load.enter(load.judged(1.2))
+    expect(load.judged(1.18)).toMatchObject({ to: two })
+    load.search.entered(one, load.nowMs)
+    load.enter(load.judged(1.2))
+    expect(load.judged(1.1)).toMatchObject({ to: one, isDefeat: true })
+    expect(load.search.best).toBe(one)
+  })
+
+  it('tries nothing beyond one thread a session', () => {
+    const load = new Saturated()
+    load.search.entered(eight, 0)
+    expect(load.judged(1)).toBeUndefined()
+  })
+
+  it('begins with what was learnt', () => {
+    const measured = [
+      { ...one, rowsPerMs: 1 },
+      { ...four, rowsPerMs: 2 },
+      { ...eight, rowsPerMs: 1.5 },
+    ]
+    const { search } = new Saturated({ cores: 8, layout: four, measured })
+    expect(search).toMatchObject({ best: four, measured, defeated: [eight] })
+  })
+})
+
+describe('a search without saturation', () => {
+  it('tries nothing, however long it runs', () => {
+    const load = new Saturated()
+    for (let i = 0; i < 100; i++) expect(load.stretch(1, 0.8)).toBeUndefined()
+    expect(load.search.measured).toEqual([])
+  })
+
+  it('begins its judgement anew after a stretch that had idle times', () => {
+    const load = new Saturated()
+    for (let i = 0; i < 30; i++) expect(load.stretch(1, i % 5 === 4 ? 0 : 1)).toBeUndefined()
+  })
+
+  it('goes back to one session after a minute in which they were not needed', () => {
+    const load = new Saturated()
+    load.search.entered(four, 0)
+    expect(load.search.lullInMs(0)).toBe(60_000)
+    expect(load.search.lull(0, 59_999)).toBeUndefined()
+    expect(load.search.lull(4, 60_000)).toBeUndefined()
+    expect(load.search.lull(3, 60_000)).toEqual({
+      to: one,
+      reason: '4 sessions of 2 threads had little to do for 60 s',
+    })
+    // Of four one and a half others are enough, less are not.
+    load.nowMs = 30_000
+    load.stretch(1, 1.4)
+    expect(load.search.lullInMs(60_000)).toBe(0)
+    load.stretch(1, 1.5)
+    expect(load.search.lullInMs(60_000)).toBe(30_500)
+  })
+
+  it('has nowhere to go back to from one session', () => {
+    expect(new Saturated().search.lull(0, 1e9)).toBeUndefined()
+  })
+})
