@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
+export { median } from './statistics.js'
+
 /**
  * @param {string} folder
  * @returns {Promise<typeof import('../test/onnx/models.js')>}
@@ -30,13 +32,4 @@ export function writeModel(folder, name, bytes) {
   const path = join(folder, name)
   writeFileSync(path, bytes)
   return path
-}
-
-/** @param {number[]} numbers */
-export function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1
-    ? (sorted[middle] ?? NaN)
-    : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2
 }

@@ -18,7 +18,9 @@ import {
 } from './writer.js'
 import { random, weights } from './random.js'
 
+export { imageClassifier } from './image-classifier.js'
 export { random } from './random.js'
+export { textClassifier } from './text-classifier.js'
 export { transformer } from './transformer.js'
 export { zipMapModel } from './zip-map-model.js'
 
