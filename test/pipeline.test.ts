@@ -119,9 +119,13 @@ describe('models in a row', () => {
     const folder = temporaryFolder()
     writeInto(folder, 'identity/1/model.onnx', identityModel())
     const serving = servingOf({
-      identity: onnx({ source: `${folder}/identity`, placement: 'thread', batching: { maxBatchSize: 16 } }),
+      identity: onnx({
+        source: `${folder}/identity`,
+        placement: 'thread',
+        batching: { safe: true, maxBatchSize: 16 },
+      }),
       sum: custom({
-        batching: { maxBatchSize: 16 },
+        batching: { safe: true, maxBatchSize: 16 },
         concurrency: 1,
         load: () => null,
         run: async (_, rows: number[][]) => {

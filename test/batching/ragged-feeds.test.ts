@@ -91,7 +91,7 @@ const doubling = model({
 
 function serve(ragged: object) {
   const root = temporaryRepository({ 'm/1/model.onnx': doubling })
-  const batching = { maxBatchSize: 8, ragged } as never
+  const batching = { safe: true, maxBatchSize: 8, ragged } as never
   const serving = createServing({
     models: { m: onnx({ source: `${root}/m`, batching }) },
     logger: quietLogger(),

@@ -130,7 +130,7 @@ describe.each(hosts)('$name', ({ start }) => {
         name: 'versions',
         current: '2',
         versions: [
-          {
+          expect.objectContaining({
             version: '2',
             state: 'ready',
             loadTimeMs: expect.any(Number),
@@ -138,12 +138,13 @@ describe.each(hosts)('$name', ({ start }) => {
             instances: expect.any(Number),
             intraOpThreads: expect.any(Number),
             providers: ['cpu'],
+            sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
             batching: {
               safe: expect.any(Boolean),
               by: expect.stringMatching(/proven$/),
               reason: expect.any(String),
             },
-          },
+          }),
           { version: '1', state: 'registered' },
         ],
         inputs: [{ name: 'x', dtype: 'int64', shape: ['batch', 3] }],
@@ -158,7 +159,7 @@ describe.each(hosts)('$name', ({ start }) => {
         name: 'identity',
         current: '1',
         versions: [
-          {
+          expect.objectContaining({
             version: '1',
             state: 'ready',
             loadTimeMs: expect.any(Number),
@@ -166,12 +167,13 @@ describe.each(hosts)('$name', ({ start }) => {
             instances: expect.any(Number),
             intraOpThreads: expect.any(Number),
             providers: ['cpu'],
+            sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
             batching: {
               safe: expect.any(Boolean),
               by: expect.stringMatching(/proven$/),
               reason: expect.any(String),
             },
-          },
+          }),
         ],
         inputs: [{ name: 'x', dtype: 'float32', shape: ['batch', 3] }],
         outputs: [{ name: 'y', dtype: 'float32', shape: ['batch', 3] }],

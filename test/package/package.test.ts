@@ -141,7 +141,8 @@ test("the tarball holds the build, the pages and model.json's schema, and nothin
   const pages = /^(README|CHANGELOG|SECURITY|docs\/[\w-]+)\.md$/
   const strange = project.files.filter(
     (file) =>
-      !/^(dist\/|schema\/model\.schema\.json$|package\.json$|LICENSE$)/.test(file) && !pages.test(file),
+      !/^(dist\/|bench\/results\/|schema\/model\.schema\.json$|package\.json$|LICENSE$)/.test(file) &&
+      !pages.test(file),
   )
   expect(strange).toEqual([])
   expect(project.files).toEqual(expect.arrayContaining(['schema/model.schema.json', 'docs/models.md']))
