@@ -29,7 +29,7 @@ it.each<[string | object, RegExp]>([
     { task: { type: 'classification', output: 'p', clases: [] } },
     /task: unknown option "clases"\. Did you mean "classes"\?/,
   ],
-  [{ placement: 'gpu' }, /placement must be one of "auto", "thread", "inline"; got "gpu"/],
+  [{ placement: 'gpu' }, /placement must be one of "auto", "thread", "process", "inline"; got "gpu"/],
   [{ $schema: {} }, /\$schema must be a non-empty string; got an object/],
   [{ source: '/etc/passwd' }, /unknown option "source"/],
 ])('%j is refused with its path', async (content, message) => {
