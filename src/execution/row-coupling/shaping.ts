@@ -38,7 +38,7 @@ function target(call: Call, i: number): readonly Size[] {
  * before the rows stays as it is.
  * @throws Coupling where a row's elements are no longer a row
  */
-export function reshaped(dims: readonly Size[], wanted: readonly Size[]): Size[] {
+function reshaped(dims: readonly Size[], wanted: readonly Size[]): Size[] {
   const total = product(dims)
   const isRest = (entry: Size) => is(entry, -1)
   const others = product(wanted.filter((entry) => !isRest(entry)))
