@@ -143,7 +143,8 @@ export const selectingRules: Rules = {
     const batch = call.int('batch_dims', 0)
     const depth = numberOf(indices.at(-1))
     const [from, by] = [rowAxis(call.input(0)), rowAxis(call.input(1))]
-    const isAligned = from < 0 ? by < indices.length - 1 : from === by && from < batch
+    const isOwn = by < 0 || (by >= batch && by < indices.length - 1)
+    const isAligned = from < 0 ? isOwn : from === by && from < batch
     if (!isAligned || depth === undefined) throw new Coupling('selects among rows')
     return shaped([...indices.slice(0, -1), ...data.slice(batch + depth)])
   },
