@@ -29,13 +29,15 @@ export const resultsFolder = 'bench/results'
 const subset = {
   models: ['tiny', 'med', 'heavy', 'sentiment'],
   concurrencies: [1, 64],
-  seconds: 2,
+  seconds: 1.5,
+  warmUpSeconds: 2,
   rounds: 3,
 }
 const full = {
   models: Object.keys(modelSources),
   concurrencies: [1, 8, 64, 256],
   seconds: 3,
+  warmUpSeconds: 3,
   rounds: 5,
 }
 
@@ -54,7 +56,7 @@ export function planOf(args) {
       concurrency: { type: 'string' },
       seconds: { type: 'string' },
       rounds: { type: 'string' },
-      'warm-up-seconds': { type: 'string', default: '3' },
+      'warm-up-seconds': { type: 'string' },
       parts: { type: 'string' },
       'overload-seconds': { type: 'string', default: '30' },
       'no-python': { type: 'boolean', default: false },
@@ -72,7 +74,7 @@ export function planOf(args) {
       values.concurrency?.split(',').map((text) => numberOf('concurrency', text)) ?? preset.concurrencies,
     seconds: numberOf('seconds', values.seconds) ?? preset.seconds,
     rounds: numberOf('rounds', values.rounds) ?? preset.rounds,
-    warmUpSeconds: numberOf('warm-up-seconds', values['warm-up-seconds']),
+    warmUpSeconds: numberOf('warm-up-seconds', values['warm-up-seconds']) ?? preset.warmUpSeconds,
     parts:
       values.parts === ''
         ? []
