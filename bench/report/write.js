@@ -46,7 +46,6 @@ function pageOf(measured) {
     '',
     summaryMarks.end,
     '',
-    '![The same as a picture](http.svg)',
     againstLimit(measured),
     againstNaive(measured),
     againstPython(measured),

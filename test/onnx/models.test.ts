@@ -10,11 +10,13 @@ import {
   convolution,
   fixedBatch,
   identityModel,
+  imageClassifier,
   int4Output,
   loopModel,
   mlp,
   scalarInput,
   sequenceOutput,
+  transformer,
   twoInputs,
   zipMapModel,
 } from './models.js'
@@ -101,6 +103,22 @@ describe('the test models', () => {
     expect(performance.now() - started).toBeGreaterThan(5)
     expect(performance.now() - started).toBeLessThan(1000)
     await session.release()
+  })
+
+  it('transformer treats rows alone, and tells texts apart', async () => {
+    const ids = BigInt64Array.from({ length: 64 }, (_, i) => BigInt((i * 37) % 1000))
+    const both = await run(transformer(), { ids: tensor('int64', ids, [2, 32]) })
+    const second = await run(transformer(), { ids: tensor('int64', ids.slice(32), [1, 32]) })
+    expect(both.y?.dims).toEqual([2, 8])
+    expect(both.y?.data[8]).toBeCloseTo(Number(second.y?.data[0]), 4)
+    expect(both.y?.data[0]).not.toBeCloseTo(Number(both.y?.data[8]), 2)
+  })
+
+  it('imageClassifier takes whole images, and tells them apart', async () => {
+    const x = Float32Array.from({ length: 2 * 3 * 64 * 64 }, (_, i) => Math.sin(i * i))
+    const { y } = await run(imageClassifier(), { x: tensor('float32', x, [2, 3, 64, 64]) })
+    expect(y?.dims).toEqual([2, 10])
+    expect(y?.data[0]).not.toBeCloseTo(Number(y?.data[10]), 3)
   })
 
   it('loopModel gives back its input, later for more ms', async () => {
