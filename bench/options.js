@@ -15,7 +15,6 @@ import { serverCatalog } from './servers/catalog.js'
  * @property {number} warmUpSeconds before the first round; V8 takes thousands of requests to compile what is hot
  * @property {readonly Part[]} parts
  * @property {number} overloadSeconds
- * @property {boolean} batching
  * @property {string} out the folder of the results
  */
 
@@ -60,8 +59,6 @@ export function planOf(args) {
       parts: { type: 'string' },
       'overload-seconds': { type: 'string', default: '30' },
       'no-python': { type: 'boolean', default: false },
-      // Until mlserving finds out by itself that rows are independent.
-      batching: { type: 'boolean', default: false },
       out: { type: 'string', default: resultsFolder },
     },
   })
@@ -80,7 +77,6 @@ export function planOf(args) {
         ? []
         : (/** @type {Part[] | undefined} */ (listOf('parts', values.parts, parts)) ?? parts),
     overloadSeconds: numberOf('overload-seconds', values['overload-seconds']),
-    batching: values.batching,
     out: values.out,
   }
 }
