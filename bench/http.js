@@ -29,7 +29,7 @@ const rows = 16
 const args = process.argv.slice(2)
 const plan = planOf(args)
 const folder = mkdtempSync(join(tmpdir(), 'mlserving-bench-'))
-const surroundings = { folder, batching: plan.batching, cores: coresCommand() }
+const surroundings = { folder, cores: coresCommand() }
 const generator = start('load/generator.js', [])
 
 /** @type {import('./report/write.js').Measured} */

@@ -15,7 +15,6 @@ import { serverCatalog } from './servers/catalog.js'
  * @property {number} warmUpSeconds before the first round; V8 takes thousands of requests to compile what is hot
  * @property {readonly Part[]} parts
  * @property {number} overloadSeconds
- * @property {boolean} batching
  * @property {string} out the folder of the results
  */
 
@@ -29,13 +28,15 @@ export const resultsFolder = 'bench/results'
 const subset = {
   models: ['tiny', 'med', 'heavy', 'sentiment'],
   concurrencies: [1, 64],
-  seconds: 2,
+  seconds: 1.5,
+  warmUpSeconds: 2,
   rounds: 3,
 }
 const full = {
   models: Object.keys(modelSources),
   concurrencies: [1, 8, 64, 256],
   seconds: 3,
+  warmUpSeconds: 3,
   rounds: 5,
 }
 
@@ -54,12 +55,10 @@ export function planOf(args) {
       concurrency: { type: 'string' },
       seconds: { type: 'string' },
       rounds: { type: 'string' },
-      'warm-up-seconds': { type: 'string', default: '3' },
+      'warm-up-seconds': { type: 'string' },
       parts: { type: 'string' },
       'overload-seconds': { type: 'string', default: '30' },
       'no-python': { type: 'boolean', default: false },
-      // Until mlserving finds out by itself that rows are independent.
-      batching: { type: 'boolean', default: false },
       out: { type: 'string', default: resultsFolder },
     },
   })
@@ -72,13 +71,12 @@ export function planOf(args) {
       values.concurrency?.split(',').map((text) => numberOf('concurrency', text)) ?? preset.concurrencies,
     seconds: numberOf('seconds', values.seconds) ?? preset.seconds,
     rounds: numberOf('rounds', values.rounds) ?? preset.rounds,
-    warmUpSeconds: numberOf('warm-up-seconds', values['warm-up-seconds']),
+    warmUpSeconds: numberOf('warm-up-seconds', values['warm-up-seconds']) ?? preset.warmUpSeconds,
     parts:
       values.parts === ''
         ? []
         : (/** @type {Part[] | undefined} */ (listOf('parts', values.parts, parts)) ?? parts),
     overloadSeconds: numberOf('overload-seconds', values['overload-seconds']),
-    batching: values.batching,
     out: values.out,
   }
 }

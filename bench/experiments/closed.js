@@ -5,12 +5,12 @@ import { aim, measured } from './target.js'
 export const healthFromMs = 5
 
 /**
- * Long enough for each caller to be answered about twice by a model that computes on one core.
+ * Long enough for each caller to be answered by a model that computes on one core.
  * @param {number} runMs
  * @param {number} concurrency
  * @param {number} atLeast
  */
-const secondsFor = (runMs, concurrency, atLeast) => Math.max(atLeast, (2 * concurrency * runMs) / 1000)
+const secondsFor = (runMs, concurrency, atLeast) => Math.max(atLeast, (concurrency * runMs) / 1000)
 
 /**
  * @param {object} options

@@ -37,7 +37,7 @@ export async function overload({ generator, model, specFile, plan, surroundings 
     const peak = await measured(generator, server, {
       do: 'closed',
       concurrency: peakConcurrency,
-      seconds: Math.max(plan.seconds, (3 * peakConcurrency * model.runMs) / 1000),
+      seconds: Math.max(plan.seconds, (2 * peakConcurrency * model.runMs) / 1000),
       probed: false,
     })
     const deadlineMs = Math.round(Math.max(deadline.atLeastMs, deadline.runs * model.runMs))

@@ -1,5 +1,6 @@
 /** The README shows the summary of the committed results, copied rather than written. */
 import { readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
 export const summaryMarks = { begin: '<!-- bench: summary -->', end: '<!-- bench: end -->' }
 
@@ -16,13 +17,22 @@ export function summaryIn(page) {
 }
 
 /**
+ * The summary of a page as another in a folder above shows it: links lead to the same files.
+ * @param {string} page
+ * @param {string} folder of the page, from the other
+ */
+export function summaryFrom(page, folder) {
+  return summaryIn(page).replace(/\]\((?!\w+:)/g, `](${folder}/`)
+}
+
+/**
  * Replaces the summary in one page by that of another.
  * @param {string} to
- * @param {string} from
+ * @param {string} from a path from the folder of `to`
  */
 export function copySummary(to, from) {
   const page = readFileSync(to, 'utf8')
-  const summary = summaryIn(readFileSync(from, 'utf8'))
+  const summary = summaryFrom(readFileSync(join(dirname(to), from), 'utf8'), dirname(from))
   writeFileSync(
     to,
     page.replace(summaryIn(page), () => summary),

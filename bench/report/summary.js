@@ -42,5 +42,6 @@ export function summary(measured) {
   return [
     `Requests a second at concurrency ${concurrency}, in brackets relative to naive Fastify, and the server's CPU time a request:`,
     table(['', ...models.map(({ title }) => title)], rows),
+    '![Throughput and CPU time a request, relative to naive Fastify](http.svg)',
   ].join('\n\n')
 }

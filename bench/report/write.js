@@ -46,7 +46,6 @@ function pageOf(measured) {
     '',
     summaryMarks.end,
     '',
-    '![The same as a picture](http.svg)',
     againstLimit(measured),
     againstNaive(measured),
     againstPython(measured),
@@ -71,7 +70,7 @@ function conditions({ args, began, plan, missing, ...measured }) {
   return [
     `${began.toISOString().slice(0, 10)}; ${machine()}; ${shared}.`,
     `${packages.join(', ')}.`,
-    `\`${['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' ')}\`: ${plan.rounds} rounds of ${plan.seconds} s (longer where a model needs it to answer every caller twice), in which the servers take turns; medians of the rounds, ratios are medians of the rounds' own.`,
+    `\`${['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' ')}\`: ${plan.rounds} rounds of ${plan.seconds} s (longer where a model needs it to answer every caller), in which the servers take turns; medians of the rounds, ratios are medians of the rounds' own.`,
     ...Object.entries(missing).map(([name, reason]) => `${titleOf(name)} is left out: ${reason}.`),
   ].join('\n')
 }

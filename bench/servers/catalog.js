@@ -45,7 +45,6 @@ const variants = ['mlservingDeadline', 'mlservingCache']
 /**
  * @typedef {object} Surroundings
  * @property {string} folder for what servers write
- * @property {boolean} batching whether mlserving is told that rows are independent
  * @property {readonly string[]} cores the command that binds a server to its cores, if any
  */
 
@@ -55,14 +54,14 @@ const variants = ['mlservingDeadline', 'mlservingCache']
  * @param {Surroundings} surroundings
  * @returns {Promise<RunningServer | { missing: string }>} why the server can't be had here
  */
-export async function startServer(name, specFile, { folder, batching, cores }) {
+export async function startServer(name, specFile, { folder, cores }) {
   if (serverCatalog[name]?.program === 'python') {
     const started = await startPython(name, specFile, folder, cores)
     if ('missing' in started) return started
     return running(name, started.child, started.address, { begin: async () => {}, end: async () => ({}) })
   }
   if (!(name in serverCatalog) && !variants.includes(name)) throw new Error(`There is no server "${name}".`)
-  const child = start('servers/node-server.js', [name, specFile, JSON.stringify({ batching })], cores)
+  const child = start('servers/node-server.js', [name, specFile], cores)
   const { port } = await ask(child)
   return running(
     name,

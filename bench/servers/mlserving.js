@@ -7,34 +7,30 @@ import { mlServing as fastifyServing } from 'mlserving/fastify'
 import { listen, listenFastify } from './listen.js'
 
 /** @typedef {import('../http-models.js').Prepared} Prepared */
-/** @typedef {{ batching: boolean }} Options */
 
 /**
  * @param {Prepared} model
- * @param {Options} options
  * @param {{ cache?: true }} [more]
  */
-const served = ({ file }, { batching }, more) => ({
-  model: onnx({ source: file, ...(batching && { batching: true }), ...more }),
+const served = ({ file }, more) => ({
+  model: onnx({ source: file, ...more }),
 })
 
 /**
  * @param {Prepared} model
- * @param {Options} options
  */
-export async function mlservingFastify(model, options) {
+export async function mlservingFastify(model) {
   const fastify = Fastify()
-  await fastify.register(fastifyServing, { models: served(model, options) })
+  await fastify.register(fastifyServing, { models: served(model) })
   await fastify.serving.ready()
   return listenFastify(fastify)
 }
 
 /**
  * @param {Prepared} model
- * @param {Options} options
  */
-export async function mlservingExpress(model, options) {
-  const handler = expressServing({ models: served(model, options) })
+export async function mlservingExpress(model) {
+  const handler = expressServing({ models: served(model) })
   await handler.serving.ready()
   return listen(express().use(handler))
 }
@@ -42,12 +38,11 @@ export async function mlservingExpress(model, options) {
 /**
  * Takes a deadline in milliseconds from the header `x-timeout-ms`.
  * @param {Prepared} model
- * @param {Options} options
  */
-export async function mlservingDeadline(model, options) {
+export async function mlservingDeadline(model) {
   const fastify = Fastify()
   await fastify.register(fastifyServing, {
-    models: served(model, options),
+    models: served(model),
     context: (request) => {
       const timeoutMs = request.headers['x-timeout-ms']
       return timeoutMs === undefined ? {} : { timeoutMs: Number(timeoutMs) }
@@ -59,11 +54,10 @@ export async function mlservingDeadline(model, options) {
 
 /**
  * @param {Prepared} model
- * @param {Options} options
  */
-export async function mlservingCache(model, options) {
+export async function mlservingCache(model) {
   const fastify = Fastify()
-  await fastify.register(fastifyServing, { models: served(model, options, { cache: true }) })
+  await fastify.register(fastifyServing, { models: served(model, { cache: true }) })
   await fastify.serving.ready()
   return listenFastify(fastify)
 }

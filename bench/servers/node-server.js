@@ -1,16 +1,16 @@
 /**
- * A server of Node to measure. Arguments: which, the model's file of JSON, options as JSON. Says its port. On `begin`
+ * A server of Node to measure. Arguments: which, the model's file of JSON. Says its port. On `begin`
  * it starts to watch its event loop, and on `end` tells the delay.
  */
 import { readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-const [kind = '', specFile = '', options = '{}'] = process.argv.slice(2)
+const [kind = '', specFile = ''] = process.argv.slice(2)
 const model = JSON.parse(readFileSync(specFile, 'utf8'))
 
 /**
  * Imported where it is needed, so that a bare server's process has no runtime of models in it.
- * @type {Record<string, () => Promise<Record<string, (model: any, options: any) => Promise<number>>>>}
+ * @type {Record<string, () => Promise<Record<string, (model: any) => Promise<number>>>>}
  */
 const families = {
   bare: () => import('./bare.js'),
@@ -19,7 +19,7 @@ const families = {
 }
 const family = Object.keys(families).find((name) => kind.startsWith(name)) ?? ''
 const servers = await families[family]?.()
-const port = await servers?.[kind]?.(model, JSON.parse(options))
+const port = await servers?.[kind]?.(model)
 
 const delay = monitorEventLoopDelay({ resolution: 10 })
 process.on('message', (word) => {

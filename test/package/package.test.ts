@@ -137,8 +137,8 @@ describe.each(Object.keys(programs))('%s', (name) => {
   })
 })
 
-test("the tarball holds the build, the pages and model.json's schema, and nothing else", async () => {
-  const pages = /^(README|CHANGELOG|SECURITY|docs\/[\w-]+)\.md$/
+test("the tarball holds the build, the pages, the bench's results and model.json's schema, and nothing else", async () => {
+  const pages = /^((README|CHANGELOG|SECURITY|docs\/[\w-]+)\.md|bench\/results\/http\.(md|svg))$/
   const strange = project.files.filter(
     (file) =>
       !/^(dist\/|bench\/results\/|schema\/model\.schema\.json$|package\.json$|LICENSE$)/.test(file) &&
