@@ -10,8 +10,8 @@ export type {
   ServingOptions,
 } from './serving.js'
 export type { PredictManyOptions } from './predict-many.js'
-export type { AnyPrediction, PredictionMeta, PredictOptions } from './predict.js'
-export type { StageMeta, StagePredictOptions } from './predict-stage.js'
+export type { AnyPrediction, PredictionMeta, PredictOptions, StageMeta } from './prediction.js'
+export type { StagePredictOptions } from './predict-stage.js'
 export { pipeline } from './pipeline.js'
 export type { PipelineContext, PipelineOptions, PipelineStage, StagePrediction } from './pipeline.js'
 export { defaultServing } from './default-serving.js'

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { ServingError } from './errors.js'
-import type { PredictOptions } from './predict.js'
+import type { PredictOptions } from './prediction.js'
 
 export interface PredictManyOptions extends Omit<PredictOptions, 'requestId' | 'whenFull'> {
   /** Predictions that may be under way at once; the next input is taken when one has ended. Default: 64. */

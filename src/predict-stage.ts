@@ -3,7 +3,8 @@ import { asServingError, ServingError } from './errors.js'
 import { quote } from './models/names.js'
 import type { PipelineCaller, StageRequest } from './models/pipeline-runs.js'
 import { checkFields, integer, provided, isPlainObject, text, type Fields } from './options.js'
-import type { AnyPrediction, Call, PredictionMeta, PredictOptions } from './predict.js'
+import type { Call } from './predict.js'
+import type { AnyPrediction, PredictOptions, StageMeta } from './prediction.js'
 
 /** What a pipeline may say of a stage's prediction. All else is as its caller said: request id, priority, deadline. */
 export interface StagePredictOptions extends Pick<PredictOptions, 'version' | 'cache' | 'signal'> {
@@ -17,9 +18,6 @@ export const stagePredictFields: Fields<StagePredictOptions> = {
   signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
   cache: provided('false', (value) => value === false),
 }
-
-/** How a stage's prediction came about. */
-export type StageMeta = Omit<PredictionMeta, 'requestId'>
 
 /** How deep pipelines may lie in each other: one that asks itself without end is found out. */
 const maxDepth = 16

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { BatchAnswer } from './batching/batch-run.js'
 import type { SubmitOptions } from './batching/batcher.js'
 import type { Priority } from './batching/waiting.js'
-import type { CacheStatus } from './cache/prediction-cache.js'
+import type { CacheStatus, PredictionCache } from './cache/prediction-cache.js'
 import { asServingError, ServingError } from './errors.js'
 import type { Metrics } from './metrics/metrics.js'
 import type { Outcome } from './models/classification.js'
@@ -12,59 +12,9 @@ import type { ModelManager } from './models/manager.js'
 import { plainCopy } from './models/plain-copy.js'
 import { submitWithRetries } from './models/resubmit.js'
 import type { PipelineLimits } from './models/pipeline-runs.js'
-import type { KeptAnswer, Lease } from './models/version.js'
-import { StageCalls, type StageMeta } from './predict-stage.js'
-
-export interface PredictOptions {
-  /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
-  readonly version?: string
-  /** Who goes first where requests wait. Default: `'normal'`. */
-  readonly priority?: 'high' | 'normal' | 'low'
-  /** On whose behalf: the requests of those who wait for one model share its runs. Default: all are one. */
-  readonly tenant?: string
-  /** `false` asks neither the cache nor keeps the answer. Default: as the model's `cache` says. */
-  readonly cache?: false
-  /**
-   * Rejects with TIMEOUT after this time, or at once with OVERLOADED where it can't be met. Default: the model's own
-   * `timeoutMs`.
-   */
-  readonly timeoutMs?: number
-  /** Rejects with ABORTED once aborted; a request that still waits then costs no run. */
-  readonly signal?: AbortSignal
-  /** Where the queue is full: reject at once with QUEUE_FULL, or wait for room. Default: `'reject'`. */
-  readonly whenFull?: 'reject' | 'wait'
-  /** Comes back in `meta`. Default: a random UUID. */
-  readonly requestId?: string
-}
-
-/** How a prediction came about. */
-export interface PredictionMeta {
-  readonly requestId: string
-  /** The model that answered: the one asked for, or its `fallback`. */
-  readonly model: string
-  readonly version: string
-  readonly cache: CacheStatus
-  /**
-   * Where the answer is not the one asked for: an old one, or that of the model's `fallback`; of a pipeline also where
-   * a stage's was not.
-   */
-  readonly degraded?: 'stale' | 'fallback'
-  /** Rows of the run that answered; 0 where the cache did. */
-  readonly batchRows: number
-  /** Time from the queue's door to the session. */
-  readonly queueMs: number
-  /** Time in the runtime; inline mostly with what the event loop did just before. */
-  readonly computeMs: number
-  /** Time from call to answer. */
-  readonly latencyMs: number
-  /**
-   * Of a pipeline: how each of its stages answered, in the order in which they were asked, without those that failed.
-   * Empty where the cache, or an equal request under way, answered.
-   */
-  readonly stages?: readonly StageMeta[]
-}
-
-export type AnyPrediction = Outcome & { readonly meta: PredictionMeta }
+import type { KeptAnswer, Lease } from './models/lease.js'
+import { StageCalls } from './predict-stage.js'
+import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction.js'
 
 /** A call on its way: what stays the same when a fallback takes it over. */
 export interface Call {
@@ -252,31 +202,40 @@ function run(
   caching: PredictOptions['cache'],
   stages: StageCalls | undefined,
 ): Awaitable<RunAnswer> {
-  const { batcher, cache, codec, retries, version } = lease
-  const submit: Submit = (feeds, bounds) =>
-    retries === 0
-      ? batcher.submit(feeds, bounds)
-      : submitWithRetries(lease, feeds, bounds, () => models.leaseAgain(model, version, bounds))
+  const { cache, codec } = lease
   if (cache === undefined || caching === false) {
     const asked = stages === undefined ? limits : { ...limits, caller: stages }
-    return submit(codec.own(encoded), asked)
+    return submit(models, model, lease, codec.own(encoded), asked)
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  return hit === undefined ? cached(cache, key, submit, codec, encoded, limits, stages) : kept(hit, 'hit')
+  if (hit !== undefined) return kept(hit, 'hit')
+  return cached(models, model, lease, cache, key, encoded, limits, stages)
 }
 
-type Submit = (feeds: unknown, limits: PipelineLimits) => Promise<BatchAnswer<unknown>>
+/** Queues feeds for a run; again, where the version's `retries` say so and its worker died. */
+function submit(
+  models: ModelManager,
+  model: string,
+  lease: Lease,
+  feeds: unknown,
+  limits: PipelineLimits,
+): Promise<BatchAnswer<unknown>> {
+  if (lease.retries === 0) return lease.batcher.submit(feeds, limits)
+  return submitWithRetries(lease, feeds, limits, () => models.leaseAgain(model, lease.version, limits))
+}
 
 async function cached(
-  cache: NonNullable<Lease['cache']>,
+  models: ModelManager,
+  model: string,
+  lease: Lease,
+  cache: PredictionCache<KeptAnswer>,
   key: string,
-  submit: Submit,
-  codec: Lease['codec'],
   encoded: Encoded,
   limits: SubmitOptions,
   stages: StageCalls | undefined,
 ): Promise<RunAnswer> {
+  const { codec } = lease
   const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
   // changed its input.
@@ -285,7 +244,7 @@ async function cached(
   const joins = stages?.isPipeline !== true
   const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
     const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
-    const answer = await submit(feeds, asked)
+    const answer = await submit(models, model, lease, feeds, asked)
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes, degraded: stages?.degraded }
   })

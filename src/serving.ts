@@ -14,13 +14,8 @@ import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
 import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
-import {
-  predict,
-  type AnyPrediction,
-  type PredictHost,
-  type PredictionMeta,
-  type PredictOptions,
-} from './predict.js'
+import { predict, type PredictHost } from './predict.js'
+import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction.js'
 
 export interface ServingOptions {
   /** The model of a request that names none. Default: the only model, where there is one. */

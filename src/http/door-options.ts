@@ -1,5 +1,5 @@
 import { checkFields, func, integer, oneOf, provided, type Fields } from '../options.js'
-import type { PredictOptions } from '../predict.js'
+import type { PredictOptions } from '../prediction.js'
 import { predictFields } from '../serving.js'
 import { safeRequestId } from './request-id.js'
 import { routeGroups, type RouteGroup } from './routes.js'

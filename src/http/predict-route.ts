@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { ServingError } from '../errors.js'
 import { isPlainObject, show } from '../options.js'
-import type { PredictOptions } from '../predict.js'
+import type { PredictOptions } from '../prediction.js'
 import type { AnyServing } from '../serving.js'
 import { bodyKind, checkMediaType, readBytes, readJsonObject } from './body.js'
 import type { HttpRequest, HttpResponse } from './exchange.js'

@@ -1,6 +1,6 @@
 import { asServingError, ServingError } from '../errors.js'
 import { show } from '../options.js'
-import type { AnyPrediction } from '../predict.js'
+import type { AnyPrediction } from '../prediction.js'
 import { json, type HttpResponse } from './exchange.js'
 import { problemDetail } from './problem.js'
 

@@ -18,7 +18,7 @@ import {
 } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { Stages } from './stages.js'
-import type { Lease } from './version.js'
+import type { Lease } from './lease.js'
 
 export interface ModelManagerOptions {
   /** Default: warnings and errors to the console. */

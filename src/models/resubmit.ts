@@ -2,7 +2,7 @@ import type { BatchAnswer } from '../batching/batch-run.js'
 import { ServingError } from '../errors.js'
 import { NotBegun } from '../execution/session.js'
 import type { PipelineLimits } from './pipeline-runs.js'
-import type { Lease } from './version.js'
+import type { Lease } from './lease.js'
 
 /**
  * Runs feeds, and runs them again where the worker that had them died: as often as the version's `retries` say, each

@@ -14,7 +14,8 @@ import { forClients, isFolder, listVersions, versionAt, type VersionSource } fro
 import { Retry } from '../retry.js'
 import type { Stages } from './stages.js'
 import { compareVersions } from './version-order.js'
-import { ModelVersion, type Lease } from './version.js'
+import type { Lease } from './lease.js'
+import { ModelVersion } from './version.js'
 
 /** A model to serve, as `createServing` hands it over. */
 export type ModelDefinition =

@@ -1,7 +1,7 @@
 import { ServingError } from '../errors.js'
 import type { StageHost, StageInfo } from './pipeline-model.js'
 import type { ServedModel } from './served-model.js'
-import type { Lease } from './version.js'
+import type { Lease } from './lease.js'
 
 /** The models of a manager as its pipelines need them. */
 export class Stages implements StageHost {
@@ -31,17 +31,10 @@ export class Stages implements StageHost {
 
   /** A lease on a pipeline, known until it is released. */
   known(lease: Lease): Lease {
-    let held = true
     this.#leases++
-    return {
-      ...lease,
-      release: () => {
-        lease.release()
-        if (!held) return
-        held = false
-        if (--this.#leases === 0) this.#ended?.()
-      },
-    }
+    return lease.whenReleased(() => {
+      if (--this.#leases === 0) this.#ended?.()
+    })
   }
 
   /** Settles once no pipeline is leased: nobody asks stages any more. */

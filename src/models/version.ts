@@ -1,4 +1,3 @@
-import type { BatchAnswer } from '../batching/batch-run.js'
 import { BatchPlan, type FoundSize } from '../batching/batch-plan.js'
 import { Batcher } from '../batching/batcher.js'
 import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
@@ -7,26 +6,15 @@ import { asServingError, ServingError } from '../errors.js'
 import { sharedDispatcher } from '../execution/dispatcher.js'
 import type { BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
-import type { BatchedModel, LoadedModel, LoadObserver, RequestCodec } from './loaded-model.js'
+import type { BatchedModel, LoadedModel, LoadObserver } from './loaded-model.js'
 import type { LearntStore } from './learnt.js'
+import { Lease, type KeptAnswer, type Queue, type RequestBounds } from './lease.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
-import type { PipelineLimits } from './pipeline-runs.js'
 import { forClients, type VersionSource } from './repository.js'
 import { settledAfterMs } from '../retry.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
-
-/** An answer that the cache keeps: a result, and what it weighs. */
-export interface KeptAnswer {
-  readonly result: unknown
-  readonly bytes: number
-  readonly queueMs: number
-  readonly computeMs: number
-  readonly batchRows: number
-  /** Of a pipeline, where a stage's answer was not the one asked for. */
-  readonly degraded?: 'stale' | 'fallback' | undefined
-}
 
 /** What serves while a version is loaded. */
 interface Loaded {
@@ -37,40 +25,14 @@ interface Loaded {
   readonly plan: BatchPlan | undefined
 }
 
-/** What answers encoded inputs: the batcher before a session or the user's code, or the runs of a pipeline. */
-type Queue = Pick<Batcher<unknown, unknown>, 'waitingRows' | 'close' | 'cutOff'> & {
-  submit(input: unknown, options?: PipelineLimits): Promise<BatchAnswer<unknown>>
-  /** There are slots again. */
-  wake?(): void
-}
-
-/** A request's hold on a version: until it is released, the version stays able to answer. */
-export interface Lease {
-  readonly version: string
-  readonly codec: RequestCodec
-  readonly batcher: Queue
-  /** Whether it asks other models, in the name of whoever asks it. */
-  readonly isPipeline: boolean
-  readonly cache: PredictionCache<KeptAnswer> | undefined
-  /** The deadline of a request that names none. */
-  readonly timeoutMs: number | undefined
-  /** How often a request is run again whose worker died. */
-  readonly retries: number
-  /** Idempotent. */
-  release(): void
-}
-
 /** How the versions of a model are opened, queued and kept. */
-export interface VersionHost {
+export interface VersionHost extends RequestBounds {
   /** Loads an artifact. @param label `model@version`, for messages */
   open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
   readonly batching?: boolean | BatchingOptions | undefined
   readonly cache?: true | CacheOptions | undefined
-  readonly timeoutMs?: number | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
-  /** How often a request is run again whose worker died. Default: 0. */
-  readonly retries?: number | undefined
   /** Default: the system's. */
   readonly clock?: Clock | undefined
   /** Ends every wait of an unload. Default: none is ended. */
@@ -314,6 +276,7 @@ export class ModelVersion {
 
   #fail(reason: ServingError, loaded: Loaded): boolean {
     if (this.#loaded !== loaded) return false
+    this.learn()
     this.#loaded = undefined
     this.#deaths++
     this.#reason = reason
@@ -334,7 +297,7 @@ export class ModelVersion {
   lease(): Lease | undefined {
     if (this.#state !== 'ready' || this.#loaded === undefined) return undefined
     this.#leases++
-    return new VersionLease(this.name, this.#loaded, this.host, this.#onReleased)
+    return new Lease(this.name, this.#loaded, this.host, this.#onReleased)
   }
 
   readonly #onReleased = (): void => {
@@ -387,35 +350,4 @@ function describeSize({ signature, bestRows, gain }: FoundSize): string {
   const inputs = signature === '' ? '' : ` of inputs ${signature}`
   if (bestRows === 1) return `batches${inputs} do not pay: a row costs the same alone`
   return `batches${inputs} of ${bestRows} rows pay: ${gain.toFixed(1)} times as many as single ones`
-}
-
-/** A class, and one callback for all leases of a version: one is made for each request. */
-class VersionLease implements Lease {
-  readonly codec: RequestCodec
-  readonly batcher: Queue
-  readonly isPipeline: boolean
-  readonly cache: PredictionCache<KeptAnswer> | undefined
-  readonly timeoutMs: number | undefined
-  readonly retries: number
-  #isHeld = true
-
-  constructor(
-    readonly version: string,
-    { model, batcher, cache }: Loaded,
-    { timeoutMs, retries = 0 }: VersionHost,
-    private readonly onReleased: () => void,
-  ) {
-    this.codec = model.codec
-    this.batcher = batcher
-    this.isPipeline = model.pipeline !== undefined
-    this.cache = cache
-    this.timeoutMs = timeoutMs
-    this.retries = retries
-  }
-
-  release(): void {
-    if (!this.#isHeld) return
-    this.#isHeld = false
-    this.onReleased()
-  }
 }

@@ -36,7 +36,7 @@ function without(all: object, ...others: readonly object[]): Table {
 }
 
 const common = 'src/models/model-config.ts#CommonOptions'
-const predict = 'src/predict.ts#PredictOptions'
+const predict = 'src/prediction.ts#PredictOptions'
 const { name: _, ...providers } = Object.assign({}, ...Object.values(providerFields)) as Table
 
 /** Every options object there is, by the heading of its table. */

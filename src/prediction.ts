@@ -1,0 +1,56 @@
+import type { CacheStatus } from './cache/prediction-cache.js'
+import type { Outcome } from './models/classification.js'
+
+export interface PredictOptions {
+  /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
+  readonly version?: string
+  /** Who goes first where requests wait. Default: `'normal'`. */
+  readonly priority?: 'high' | 'normal' | 'low'
+  /** On whose behalf: the requests of those who wait for one model share its runs. Default: all are one. */
+  readonly tenant?: string
+  /** `false` asks neither the cache nor keeps the answer. Default: as the model's `cache` says. */
+  readonly cache?: false
+  /**
+   * Rejects with TIMEOUT after this time, or at once with OVERLOADED where it can't be met. Default: the model's own
+   * `timeoutMs`.
+   */
+  readonly timeoutMs?: number
+  /** Rejects with ABORTED once aborted; a request that still waits then costs no run. */
+  readonly signal?: AbortSignal
+  /** Where the queue is full: reject at once with QUEUE_FULL, or wait for room. Default: `'reject'`. */
+  readonly whenFull?: 'reject' | 'wait'
+  /** Comes back in `meta`. Default: a random UUID. */
+  readonly requestId?: string
+}
+
+/** How a prediction came about. */
+export interface PredictionMeta {
+  readonly requestId: string
+  /** The model that answered: the one asked for, or its `fallback`. */
+  readonly model: string
+  readonly version: string
+  readonly cache: CacheStatus
+  /**
+   * Where the answer is not the one asked for: an old one, or that of the model's `fallback`; of a pipeline also where
+   * a stage's was not.
+   */
+  readonly degraded?: 'stale' | 'fallback'
+  /** Rows of the run that answered; 0 where the cache did. */
+  readonly batchRows: number
+  /** Time from the queue's door to the session. */
+  readonly queueMs: number
+  /** Time in the runtime; inline mostly with what the event loop did just before. */
+  readonly computeMs: number
+  /** Time from call to answer. */
+  readonly latencyMs: number
+  /**
+   * Of a pipeline: how each of its stages answered, in the order in which they were asked, without those that failed.
+   * Empty where the cache, or an equal request under way, answered.
+   */
+  readonly stages?: readonly StageMeta[]
+}
+
+/** How a stage's prediction came about. */
+export type StageMeta = Omit<PredictionMeta, 'requestId'>
+
+export type AnyPrediction = Outcome & { readonly meta: PredictionMeta }
