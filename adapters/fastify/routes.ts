@@ -9,6 +9,7 @@ import type {
 import { unsupportedType } from '../../src/http/body.js'
 import type { Door } from '../../src/http/door.js'
 import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from '../../src/http/exchange.js'
+import { Caller } from '../../src/http/caller.js'
 import type { Route } from '../../src/http/routes.js'
 
 /** A path is documented once: what @fastify/swagger reads of its twin with a slash at the end. */
@@ -58,18 +59,16 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const hangUp = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) hangUp.abort()
-  })
+  const caller = Caller.of(request.raw, reply.raw)
   const given = await door.answer(route, {
     params: request.params as Record<string, string>,
     query: queryOf(request.url),
     headers: request.headers,
     body: bodyOf(request),
-    signal: hangUp.signal,
+    signal: caller.signal,
     source: request,
   })
+  caller.answered()
   return send(reply, given)
 }
 

@@ -32,7 +32,7 @@ export class LimitsWatch {
 
   /** Calls `onLimit` once when a limit is met, unless the returned function was called before. */
   watch({ signal, deadlineMs }: WaitLimits, onLimit: OnLimit): () => void {
-    if (signal !== undefined) listen(signal, onLimit)
+    if (signal !== undefined) listenersOf(signal).add(onLimit)
     if (deadlineMs !== undefined) {
       this.#deadlines.set(onLimit, deadlineMs)
       this.#arm(deadlineMs)
@@ -73,19 +73,31 @@ export class LimitsWatch {
 /** Whom to tell of a signal's abort. */
 const listeners = new WeakMap<AbortSignal, Set<OnLimit>>()
 
-function listen(signal: AbortSignal, onLimit: OnLimit): void {
+/** Signals that many requests have one after another: their listener stays. */
+const keptSignals = new WeakSet<AbortSignal>()
+
+/**
+ * Listens to a signal from now on, for one that is made for many requests, and is gone with them: coming and going of
+ * the listener would cost each of them a microsecond.
+ */
+export function listenForGood(signal: AbortSignal): void {
+  keptSignals.add(signal)
+  listenersOf(signal)
+}
+
+function listenersOf(signal: AbortSignal): Set<OnLimit> {
   let waiting = listeners.get(signal)
   if (waiting === undefined) {
     listeners.set(signal, (waiting = new Set()))
     signal.addEventListener('abort', onAbort, { once: true })
   }
-  waiting.add(onLimit)
+  return waiting
 }
 
 function unlisten(signal: AbortSignal, onLimit: OnLimit): void {
   const waiting = listeners.get(signal)
   waiting?.delete(onLimit)
-  if (waiting?.size !== 0) return
+  if (waiting?.size !== 0 || keptSignals.has(signal)) return
   listeners.delete(signal)
   signal.removeEventListener('abort', onAbort)
 }

@@ -13,8 +13,6 @@ export interface AutoOptions {
   readonly layouts: readonly [Layout, ...Layout[]]
   /** Whether the session may move to the event loop. */
   readonly mayInline: boolean
-  /** Rows of the largest batch that is to be expected. */
-  readonly maxRows: number
   /** The cores that the layouts are for. */
   readonly cores: number
   /** What an earlier session of the artifact has learnt. */
@@ -102,12 +100,12 @@ export class AutoSession implements Session {
     options: AutoOptions,
     inspection = session.inspection,
   ) {
-    const { layouts, mayInline, maxRows, learned, clock = systemClock } = options
+    const { layouts, mayInline, learned, clock = systemClock } = options
     this.inspection = inspection
     this.#open = open
     this.#options = options
     this.#clock = clock
-    this.#inlining = mayInline ? new InlineChoice(maxRows) : undefined
+    this.#inlining = mayInline ? new InlineChoice() : undefined
     this.#search = new LayoutSearch(layouts, learned)
     for (const candidate of [inlineLayout, ...layouts]) {
       const firstMs = candidate.instances > 1 ? firstTrialMs : firstReturnMs
@@ -191,7 +189,7 @@ export class AutoSession implements Session {
     this.#leaveInline(this.#inlining?.tooManyRows(rows))
     const result = await stage.run(feeds)
     if (stage === this.#stage && result.isRough !== true)
-      this.#leaveInline(this.#inlining?.inline(result.computeMs))
+      this.#leaveInline(this.#inlining?.inline(rows, result.computeMs))
     return result
   }
 

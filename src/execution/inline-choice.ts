@@ -10,21 +10,17 @@ const mostCheapMs = 0.1
 /** What is dear inline, by what is cheap; apart, lest noise move a session to and fro. */
 const dearFactor = 2
 
-/** Says by what runs cost whether they are better off on the event loop. */
+/**
+ * Says by what runs cost whether they are better off on the event loop. It goes by the runs that come: batches grow
+ * as long as they pay, and once they cost too much for the event loop, that shows after a few of them.
+ */
 export class InlineChoice {
-  readonly #maxRows: number
-  readonly #costs: RunCosts
+  readonly #costs = new RunCosts()
   /** The shortest hop seen in this window. */
   #hopMs = Infinity
   #cheapMs = leastCheapMs
-  /** What a row costs at the cap, by what was measured in the thread. */
-  #rowMs = 0
-
-  /** @param maxRows rows of the largest batch that is to be expected */
-  constructor(maxRows: number) {
-    this.#maxRows = maxRows
-    this.#costs = new RunCosts(maxRows)
-  }
+  /** Of all runs so far, the least that one of the most rows cost. */
+  #largest = { rows: 0, computeMs: 0 }
 
   /** Forgets what runs cost at the place before. */
   clear(): void {
@@ -38,27 +34,35 @@ export class InlineChoice {
    * @returns why to move inline
    */
   inThread(rows: number, computeMs: number, hopMs: number | undefined): string | undefined {
+    this.#seen(rows, computeMs)
     if (hopMs !== undefined) this.#hopMs = Math.min(this.#hopMs, hopMs)
-    const capMs = this.#costs.atCap(rows, computeMs)
-    if (capMs === undefined) return undefined
+    const largestMs = this.#costs.ofLargest(rows, computeMs)
+    if (largestMs === undefined) return undefined
     const hopSeenMs = Number.isFinite(this.#hopMs) ? this.#hopMs : leastCheapMs
     this.#hopMs = Infinity
     this.#cheapMs = Math.min(mostCheapMs, Math.max(leastCheapMs, hopSeenMs))
-    if (capMs > this.#cheapMs) return undefined
-    this.#rowMs = capMs / this.#maxRows
-    return `its largest batch costs ${micros(capMs)}, less than ${micros(this.#cheapMs)} for a thread`
+    if (largestMs > this.#cheapMs) return undefined
+    return `its largest batches cost ${micros(largestMs)}, no more than ${micros(this.#cheapMs)} for a thread`
   }
 
   /** Counts a run inline. @returns why to leave */
-  inline(computeMs: number): string | undefined {
+  inline(rows: number, computeMs: number): string | undefined {
+    this.#seen(rows, computeMs)
     if (!this.#costs.isDear(computeMs, this.#dearMs)) return undefined
     return `too many runs cost more than ${micros(this.#dearMs)} inline`
   }
 
-  /** @returns why not to run so many rows inline */
+  /** @returns why not to run so many rows inline: more than any run had, which would cost too much in proportion */
   tooManyRows(rows: number): string | undefined {
-    if (rows <= this.#maxRows || rows * this.#rowMs <= this.#dearMs) return undefined
-    return `${rows} rows would cost about ${micros(rows * this.#rowMs)} inline`
+    const { rows: most, computeMs } = this.#largest
+    if (rows <= most || most === 0) return undefined
+    const costMs = (computeMs / most) * rows
+    return costMs > this.#dearMs ? `${rows} rows would cost up to ${micros(costMs)} inline` : undefined
+  }
+
+  #seen(rows: number, computeMs: number): void {
+    const { rows: most, computeMs: leastMs } = this.#largest
+    if (rows > most || (rows === most && computeMs < leastMs)) this.#largest = { rows, computeMs }
   }
 
   get #dearMs(): number {

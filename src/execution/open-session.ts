@@ -36,8 +36,6 @@ export interface OpenOptions {
   readonly providers?: readonly Provider[] | undefined
   /** Whether the file is inspected as well. Default: false. */
   readonly inspect?: boolean | undefined
-  /** Rows of the largest batch that is to be expected; `auto` goes by its cost. Default: 1. */
-  readonly maxRows?: number | undefined
   /** What an earlier session of the artifact had learnt; `auto` begins with it. */
   readonly learned?: LearnedLayout | undefined
   /** The same by the artifact's SHA-256. */
@@ -48,8 +46,8 @@ export interface OpenOptions {
   readonly clock?: Clock | undefined
 }
 
-/** A model may only move inline where another copy of it is next to nothing in memory and time. */
-const smallBytes = 1024 * 1024
+/** A model may only move inline where another copy of it is little in memory, and holds up the event loop for some 15 ms at most. */
+const smallBytes = 8 * 1024 * 1024
 
 /** What the copies of a model may come to where `auto` opens several sessions of it. */
 const copiesBytes = 1024 * 1024 * 1024
@@ -59,7 +57,7 @@ const copiesBytes = 1024 * 1024 * 1024
  * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED, and INVALID_OPTIONS for what does not go together
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
-  const { path, placement = 'auto', instances = 1, session, providers, maxRows = 1, runTimeoutMs } = options
+  const { path, placement = 'auto', instances = 1, session, providers, runTimeoutMs } = options
   const { clock = systemClock, instanceEvents, worker, onMoved, learned, learnedOf } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
@@ -94,7 +92,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const layouts =
     isGiven || worker === 'shared' ? ([fixed] as const) : threadLayouts(cores, copiesBytes / bytes)
   if (!mayInline && layouts.length === 1) return open(fixed)
-  return AutoSession.create(open, { layouts, mayInline, maxRows, cores, learned, learnedOf, onMoved, clock })
+  return AutoSession.create(open, { layouts, mayInline, cores, learned, learnedOf, onMoved, clock })
 }
 
 /** What of a model's options does not go together, if anything. */

@@ -1,7 +1,7 @@
 /** Runs that a judgement rests on. */
 const windowRuns = 64
 
-/** Of these, so many with the most rows, and all that have as many, tell the cost at the row cap. */
+/** Of these, so many with the most rows, and all that have as many, tell what the largest cost. */
 const largestRuns = windowRuns / 4
 
 /** The share of runs that may cost more without being heeded: another process had the core, or memory was collected. */
@@ -18,28 +18,25 @@ export class RunCosts {
   #dear = 0
   #judged = 0
 
-  constructor(private readonly maxRows: number) {}
-
   clear(): void {
     this.#runs = []
     this.#dear = this.#judged = 0
   }
 
   /**
-   * Counts a run, and after each {@link windowRuns} of them says what a run of `maxRows` rows costs at most: the 90th
-   * percentile of those with the most rows, in proportion to their rows. A run has a fixed cost as well, so this
-   * errs on the side of dear, and the less the more rows were seen.
+   * Counts a run, and after each {@link windowRuns} of them says what those with the most rows cost at most: the 90th
+   * percentile.
    *
    * @returns milliseconds; undefined while too few runs were seen
    */
-  atCap(rows: number, computeMs: number): number | undefined {
+  ofLargest(rows: number, computeMs: number): number | undefined {
     this.#runs.push({ rows, computeMs })
     if (this.#runs.length < windowRuns) return undefined
     const rowCounts = this.#runs.map((run) => run.rows).sort((a, b) => b - a)
     const many = rowCounts[largestRuns - 1] ?? 0
     const costs = this.#runs
       .filter((run) => run.rows >= many)
-      .map((run) => run.computeMs * Math.max(1, this.maxRows / Math.max(1, run.rows)))
+      .map((run) => run.computeMs)
       .sort((a, b) => a - b)
     this.#runs = []
     return costs[Math.ceil((1 - outliers) * costs.length) - 1]

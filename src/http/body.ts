@@ -52,7 +52,8 @@ export function unsupportedType(
  */
 export async function readJsonObject(request: HttpRequest, limits: BodyLimits): Promise<JsonObject> {
   const { body } = request
-  const given = 'parsed' in body ? body.parsed : await read(request, body.stream, limits.maxBodyBytes)
+  const given =
+    'parsed' in body ? body.parsed : (await read(request, body.stream, limits.maxBodyBytes)).asOne()
   // A host's raw parser leaves bytes as well.
   return given instanceof Uint8Array ? parseJsonObject(given, limits) : checkJsonObject(given, limits)
 }
@@ -63,7 +64,7 @@ export async function readJsonObject(request: HttpRequest, limits: BodyLimits): 
  */
 export async function readBytes(request: HttpRequest, { maxBodyBytes }: BodyLimits): Promise<Uint8Array> {
   const { body } = request
-  if (!('parsed' in body)) return read(request, body.stream, maxBodyBytes)
+  if (!('parsed' in body)) return (await read(request, body.stream, maxBodyBytes)).joined()
   if (body.parsed instanceof Uint8Array) return new Uint8Array(body.parsed)
   if (typeof body.parsed === 'string') return new TextEncoder().encode(body.parsed)
   throw new ServingError(
@@ -72,28 +73,38 @@ export async function readBytes(request: HttpRequest, { maxBodyBytes }: BodyLimi
   )
 }
 
-async function read(request: HttpRequest, stream: Readable, maxBytes: number): Promise<Uint8Array> {
+function read(request: HttpRequest, stream: Readable, maxBytes: number): Promise<Chunks> {
   const encoding = encodingOf(request.headers)
   if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes)
   return encoding === undefined ? readPlain(stream, maxBytes) : readEncoded(stream, maxBytes, encoding)
 }
 
-function readPlain(stream: Readable, maxBytes: number): Promise<Uint8Array> {
+function readPlain(stream: Readable, maxBytes: number): Promise<Chunks> {
   return new Promise((resolve, reject) => {
     const chunks = new Chunks(maxBytes)
     stream.on('data', (chunk: Uint8Array) => {
       // What still comes is dropped rather than left: the connection has further requests behind it.
       if (!chunks.add(chunk)) reject(tooLarge(maxBytes))
     })
-    finished(stream, { writable: false }, (error) => {
+    whenRead(stream, (error) => {
       if (error) reject(notWhole(error))
-      else resolve(chunks.joined())
+      else resolve(chunks)
     })
   })
 }
 
+/** As {@link finished}, which costs more than the rest of reading a small body. */
+function whenRead(stream: Readable, callback: (error?: Error | null) => void): void {
+  if (stream.destroyed || stream.readableEnded) return void finished(stream, { writable: false }, callback)
+  stream.on('end', callback)
+  stream.on('error', callback)
+  stream.on('close', () => {
+    if (!stream.readableEnded) callback(new Error('Premature close'))
+  })
+}
+
 /** Inflates while it reads, so that what a few bytes would become is never held beyond the limit. */
-function readEncoded(stream: Readable, maxBytes: number, encoding: Encoding): Promise<Uint8Array> {
+function readEncoded(stream: Readable, maxBytes: number, encoding: Encoding): Promise<Chunks> {
   return new Promise((resolve, reject) => {
     const decoder = encoding.createDecoder()
     const sent = new Chunks(maxBytes)
@@ -113,7 +124,7 @@ function readEncoded(stream: Readable, maxBytes: number, encoding: Encoding): Pr
     decoder.on('data', (chunk: Uint8Array) => {
       if (!inflated.add(chunk)) refuse(tooLarge(maxBytes))
     })
-    decoder.on('end', () => resolve(inflated.joined()))
+    decoder.on('end', () => resolve(inflated))
     decoder.on('error', (error) => {
       const message = `the body is not valid ${encoding.name}: ${messageOf(error)}`
       refuse(new ServingError('INVALID_REQUEST', message, { cause: error }))
@@ -141,6 +152,13 @@ class Chunks {
     return this.#size <= this.maxBytes
   }
 
+  /** All in one; of a single chunk, that itself. */
+  asOne(): Uint8Array {
+    const [first] = this.#chunks
+    return first !== undefined && this.#chunks.length === 1 ? first : this.joined()
+  }
+
+  /** All in one, in memory of its own. */
   joined(): Uint8Array {
     const bytes = new Uint8Array(this.#size)
     let offset = 0

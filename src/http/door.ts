@@ -80,13 +80,16 @@ export class Door {
     return this.#failure(error, requestIdOf(headers))
   }
 
+  /** Answers a request of one of the {@link routes}; never rejects. */
   async answer(route: Route, request: HttpRequest): Promise<HttpResponse | HandedOn> {
     let requestId = requestIdOf(request.headers)
     let said: unknown
-    try {
-      if (route.group === 'predict') said = await this.#options.context?.(request.source as never)
-    } catch (error) {
-      return handedOn(error, requestId)
+    if (this.#options.context !== undefined && route.group === 'predict') {
+      try {
+        said = await this.#options.context(request.source as never)
+      } catch (error) {
+        return handedOn(error, requestId)
+      }
     }
     try {
       const context = checkContext(said)
@@ -100,7 +103,7 @@ export class Door {
         requestId,
         context,
       })
-      return { ...response, headers: { ...common(requestId), ...response.headers } }
+      return withCommonHeaders(response, requestId)
     } catch (error) {
       return this.#failure(error, requestId)
     }
@@ -109,14 +112,14 @@ export class Door {
   #failure(cause: unknown, requestId: string): HttpResponse | HandedOn {
     const error = asServingError(cause)
     if (this.#options.errors === 'host') return handedOn(error, requestId)
-    const response = problem(error, requestId, this.serving.logger)
-    return { ...response, headers: { ...common(requestId), ...response.headers } }
+    return withCommonHeaders(problem(error, requestId, this.serving.logger), requestId)
   }
 }
 
 /** Every answer is of its moment, and may be about one person. */
-function common(requestId: string): Readonly<Record<string, string>> {
-  return { 'x-request-id': requestId, 'cache-control': 'no-store' }
+function withCommonHeaders({ status, headers, body }: HttpResponse, requestId: string): HttpResponse {
+  const all = { 'x-request-id': requestId, 'cache-control': 'no-store', ...headers }
+  return { status, headers: all, body }
 }
 
 function handedOn(error: unknown, requestId: string): HandedOn {

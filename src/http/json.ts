@@ -14,8 +14,11 @@ export interface JsonLimits {
 export interface JsonObject {
   /** As JSON.parse gives it, or the host's parser: integers beyond 2^53 are rounded. */
   readonly fields: Readonly<Record<string, unknown>>
-  /** The object with those integers as bigints; undefined where there are none, or where the text is gone. */
-  readonly exact?: () => Readonly<Record<string, unknown>>
+  /**
+   * The object with those integers as bigints; undefined where there are none, or where the text is gone. It is looked
+   * for when this is asked for.
+   */
+  readonly exact?: (() => Readonly<Record<string, unknown>>) | undefined
 }
 
 /**
@@ -28,7 +31,12 @@ export function parseJsonObject(bytes: Uint8Array, limits: JsonLimits): JsonObje
   const text = decode(bytes)
   if (!isSurelyWithin(text, shapeOf(limits))) check(measureJson(text, shapeOf(limits)), limits)
   const fields = asObject(parse(text))
-  return mayHaveLongIntegers.test(text) ? { fields, exact: () => parseExactly(text) } : { fields }
+  return {
+    fields,
+    get exact() {
+      return mayHaveLongIntegers.test(text) ? () => parseExactly(text) : undefined
+    },
+  }
 }
 
 /**
@@ -58,11 +66,13 @@ function parse(text: string): unknown {
   } catch (error) {
     throw invalid(`the body is not JSON: ${messageOf(error)}`, error)
   }
-  return text.includes('__proto__') || escapedProtoKey.test(text) ? copyValue(value) : value
+  return text.includes('__proto__') || mayEscapeProtoKey(text) ? copyValue(value) : value
 }
 
-/** An escape of one of the letters of `__proto__`. */
-const escapedProtoKey = /\\u00[567]/
+/** Whether a text has an escape of one of the letters of `__proto__`. */
+function mayEscapeProtoKey(text: string): boolean {
+  return text.includes('\\u00') && /\\u00[567]/.test(text)
+}
 
 const mayHaveLongIntegers = /\d{16}/
 

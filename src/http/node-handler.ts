@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ServingError } from '../errors.js'
+import { Caller } from './caller.js'
 import type { Door } from './door.js'
 import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from './exchange.js'
 import type { Route } from './routes.js'
@@ -21,22 +22,20 @@ export function nodeHandler(door: Door): NodeHandler {
       )
       return send(req, res, next, door.refuse(error, req.headers))
     }
-    const hangUp = new AbortController()
-    // It may have gone while the host's own middleware took its time.
-    if (req.socket.destroyed) hangUp.abort()
-    res.once('close', () => {
-      if (!res.writableFinished) hangUp.abort()
-    })
+    const caller = Caller.of(req, res)
     door
       .answer(route, {
         params,
         query: queryOf(req.url ?? ''),
         headers: req.headers,
         body: bodyOf(req),
-        signal: hangUp.signal,
+        signal: caller.signal,
         source: req,
       })
-      .then((answer) => send(req, res, next, answer))
+      .then((answer) => {
+        caller.answered()
+        send(req, res, next, answer)
+      })
       .catch(next)
   }
 }

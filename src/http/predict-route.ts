@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { ServingError } from '../errors.js'
 import { isPlainObject, show } from '../options.js'
+import type { Awaitable } from '../models/codec.js'
+import type { HttpProfile } from '../models/exposure.js'
 import type { PredictOptions } from '../prediction.js'
 import type { AnyServing } from '../serving.js'
 import { bodyKind, checkMediaType, readBytes, readJsonObject } from './body.js'
@@ -27,8 +29,10 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   if (serving.refusal !== undefined) throw serving.refusal
   checkMediaType(request)
   const withScores = asksForScores(request.query)
-  const model = request.params.model ?? serving.defaultModel ?? (await onlyModel(serving))
-  const { accepts = [], checked = true } = (await serving.models.httpProfile(model)) ?? {}
+  const { models } = serving
+  if (!models.isListed) await models.listed()
+  const model = request.params.model ?? serving.defaultModel ?? onlyModel(models.names())
+  const { accepts, checked } = models.httpProfile(model) ?? unknownModel
   const asked = context.version ?? request.params.version
   const options = (version: string): PredictOptions => {
     return { ...context, version, requestId, signal: request.signal }
@@ -45,7 +49,8 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   if (typeof version !== 'string') {
     throw new ServingError('INVALID_REQUEST', `model_version must be a string; got ${show(version)}.`)
   }
-  const fields = await exactFields(serving, model, version, body, request)
+  const exact = exactFields(serving, model, version, body, request)
+  const fields = exact instanceof Promise ? await exact : exact
   if (!('instances' in fields)) {
     const prediction = await serving.predict(model, inputOf(fields), options(version))
     return predictionAnswer(prediction, requestId, withScores)
@@ -64,25 +69,34 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
 }
 
 /** A body's fields, with integers beyond 2^53 as bigints where the version takes 64-bit integers. */
-async function exactFields(
-  serving: AnyServing,
+function exactFields(
+  { models }: AnyServing,
+  model: string,
+  version: string,
+  body: JsonObject,
+  request: HttpRequest,
+): Awaitable<Fields> {
+  const takesExact = models.takesExactIntegers(model, version)
+  if (takesExact === false) return body.fields
+  const { exact } = body
+  if (exact === undefined) return body.fields
+  return takesExact === true ? exact() : exactFieldsOnceKnown(models, model, version, body, request)
+}
+
+/** What a version takes is known once it is loaded, which the prediction would have to wait for as well. */
+async function exactFieldsOnceKnown(
+  models: AnyServing['models'],
   model: string,
   version: string,
   { fields, exact }: JsonObject,
   { signal }: HttpRequest,
 ): Promise<Fields> {
-  if (exact === undefined) return fields
-  let profile = await serving.models.httpProfile(model, version)
-  if (profile?.exactIntegers === undefined) {
-    try {
-      // What a version takes is known once it is loaded, which the prediction would have to wait for as well.
-      ;(await serving.models.lease(model, version, { signal })).release()
-    } catch {
-      return fields // the prediction will say what is wrong
-    }
-    profile = await serving.models.httpProfile(model, version)
+  try {
+    ;(await models.lease(model, version, { signal })).release()
+  } catch {
+    return fields // the prediction will say what is wrong
   }
-  return profile?.exactIntegers === true ? exact() : fields
+  return models.takesExactIntegers(model, version) === true && exact !== undefined ? exact() : fields
 }
 
 function inputOf(body: Fields): Fields {
@@ -115,9 +129,11 @@ function notExposed(model: string, accepts: readonly string[]): ServingError {
   )
 }
 
-async function onlyModel(serving: AnyServing): Promise<string> {
-  await serving.models.listed()
-  const names = serving.models.names()
+/** Nothing is exposed by it: the prediction says that there is none. */
+const unknownModel: HttpProfile = { accepts: [], checked: true }
+
+/** @throws ServingError MODEL_REQUIRED */
+function onlyModel(names: readonly string[]): string {
   const [only] = names
   if (only !== undefined && names.length === 1) return only
   const known = names.length === 0 ? 'No model is served.' : `The models are ${names.join(', ')}.`

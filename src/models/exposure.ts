@@ -21,8 +21,6 @@ export interface HttpProfile {
   readonly accepts: readonly string[]
   /** Whether JSON is checked before the model's own code has it, or need not be. */
   readonly checked: boolean
-  /** Whether integers beyond 2^53 must stay exact; undefined while the version is not loaded. */
-  readonly exactIntegers: boolean | undefined
 }
 
 const mediaType = /^([\w.+-]+\/([\w.+-]+|\*)|\*\/\*)$/

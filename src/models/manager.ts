@@ -103,6 +103,11 @@ export class ModelManager<N extends string = string> {
     await this.#starting
   }
 
+  /** Whether {@link listed} has settled. */
+  get isListed(): boolean {
+    return this.#started
+  }
+
   /** The names of all models, sorted. */
   names(): N[] {
     return [...this.#models.keys()].sort() as N[]
@@ -207,21 +212,28 @@ export class ModelManager<N extends string = string> {
     return model
   }
 
-  /** What an HTTP door must know of a model and version; undefined where there is no such model. */
-  async httpProfile(model: string, version?: string): Promise<HttpProfile | undefined> {
-    if (!this.#started) await this.#starting
+  /** What an HTTP door must know of a model; undefined where there is no such model, or not {@link isListed | yet}. */
+  httpProfile(model: string): HttpProfile | undefined {
+    const definition = this.#models.get(model)?.definition
+    if (definition === undefined) return undefined
+    const first = definition.kind === 'pipeline' ? definition.options.entry : undefined
+    const profile = first && this.httpProfile(first.model)
+    return {
+      accepts: definition.options.accepts ?? profile?.accepts ?? [],
+      checked: isChecked(definition) || profile?.checked === true,
+    }
+  }
+
+  /** Whether integers beyond 2^53 must stay exact for a version; undefined while it is not loaded. */
+  takesExactIntegers(model: string, version?: string): boolean | undefined {
     const found = this.#models.get(model)
     if (found === undefined) return undefined
+    const { definition } = found
+    const first = definition.kind === 'pipeline' ? definition.options.entry : undefined
+    if (first !== undefined) return this.takesExactIntegers(first.model, first.version)
     const lease = found.tryLease(isLatest(version) ? undefined : version)
     lease?.release()
-    const { definition } = found
-    const entry = definition.kind === 'pipeline' ? definition.options.entry : undefined
-    const first = entry === undefined ? undefined : await this.httpProfile(entry.model, entry.version)
-    return {
-      accepts: definition.options.accepts ?? first?.accepts ?? [],
-      checked: isChecked(definition) || first?.checked === true,
-      exactIntegers: entry === undefined ? lease?.codec.takesExactIntegers : first?.exactIntegers,
-    }
+    return lease?.codec.takesExactIntegers
   }
 
   /**

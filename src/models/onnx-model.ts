@@ -50,8 +50,6 @@ export async function openOnnxModel(
     providers,
     inspect: true,
     learnedOf: (sha256) => observer.learnt(sha256).layout,
-    // Where the size of batches is learnt, their costs are what they are when they are seen.
-    maxRows: (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? 1,
     onMoved: (message) => observer.moved(message),
     instanceEvents: {
       onInstanceDied: (reason) => observer.instanceDied(reason),

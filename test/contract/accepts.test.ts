@@ -171,14 +171,16 @@ describe.each(hosts)('$name', ({ start }) => {
   })
 })
 
-test('a model is known not to be reachable before the models of a folder are looked up', async () => {
+test('whether a model is reachable is known once the models of a folder are looked up', async () => {
   await using early = createServing({
     repository: folder,
     logger: quietLogger(),
     models: { closed: onnx({ source: folder, placement: 'inline', encode }) },
   })
   expect(early.models.has('closed')).toBe(false)
-  expect(await early.models.httpProfile('closed')).toMatchObject({ checked: false })
+  expect(early.models.isListed).toBe(false)
+  await early.models.listed()
+  expect(early.models.httpProfile('closed')).toMatchObject({ checked: false })
 })
 
 describe('onnx()', () => {

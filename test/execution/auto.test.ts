@@ -34,9 +34,9 @@ class Places {
     return session
   }
 
-  session(maxRows = 1): Promise<AutoSession> {
+  session(): Promise<AutoSession> {
     const layouts = threadLayouts(1, 1)
-    return AutoSession.create(this.open, { layouts, mayInline: true, maxRows, cores: 1, clock: this.clock })
+    return AutoSession.create(this.open, { layouts, mayInline: true, cores: 1, clock: this.clock })
   }
 
   get history(): Place[] {
@@ -64,15 +64,18 @@ describe('a session that finds its place', () => {
     expect(places.living).toEqual([])
   })
 
-  it('stays where a batch at the row cap would be dear, though a single row is cheap', async () => {
+  it('goes by the batches that come: it leaves once they have grown dear', async () => {
     const places = new Places()
-    places.costMs = (rows) => rows * 0.01
-    const session = await places.session(32)
+    places.costMs = (rows) => (rows < 20 ? 0.02 : 0.3)
+    const session = await places.session()
     await runMany(session)
-    expect(session.placement).toBe('thread')
-    places.costMs = () => 0.02
-    await runMany(session, 32)
     expect(session.placement).toBe('inline')
+    for (const rows of [2, 4, 8, 16]) for (let i = 0; i < 3; i++) await session.run(feeds(rows, 3))
+    await settled()
+    expect(session.placement).toBe('inline')
+    for (let i = 0; i < 7; i++) await session.run(feeds(20, 3))
+    await settled()
+    expect(session.placement).toBe('thread')
   })
 
   it('stays between the costs of coming and going', async () => {
@@ -259,7 +262,6 @@ class Cores {
     this.#session = await AutoSession.create(this.#open, {
       layouts: threadLayouts(2, 2),
       mayInline: false,
-      maxRows: 1,
       cores: 2,
       learned,
       onMoved: (message) => this.messages.push(message),
@@ -424,7 +426,7 @@ describe('what a session has learnt', () => {
     await session.close()
     const layouts = threadLayouts(1, 1)
     const open = async ({ placement }: Layout) => new FakeSession(placement)
-    const options = { layouts, maxRows: 1, cores: 1, learned }
+    const options = { layouts, cores: 1, learned }
     const next = await AutoSession.create(open, { ...options, mayInline: true })
     expect(next.placement).toBe('inline')
     const forbidden = await AutoSession.create(open, { ...options, mayInline: false })
@@ -453,7 +455,6 @@ describe('real sessions', () => {
       {
         layouts: threadLayouts(2, 2),
         mayInline: false,
-        maxRows: 1,
         cores: 2,
         onMoved: (message) => moves.push(message),
         clock,
@@ -487,7 +488,7 @@ describe('real sessions', () => {
         opened.run = async (given) => ({ ...(await run(given)), computeMs: isInline ? 1 : 0.001 })
         return opened
       },
-      { layouts: threadLayouts(1, 1), mayInline: true, maxRows: 1, cores: 1 },
+      { layouts: threadLayouts(1, 1), mayInline: true, cores: 1 },
     )
     const seen = new Set<Place>()
     let asked = 0n
