@@ -26,7 +26,7 @@ const maxDepth = 16
 export class StageCalls implements PipelineCaller {
   readonly #pipeline: string
   readonly #call: Call
-  readonly #predict: (model: string, call: Call) => Promise<AnyPrediction>
+  readonly #predict: (model: string, input: unknown, call: Call) => Promise<AnyPrediction>
   readonly #within: readonly string[]
   readonly #metas: (StageMeta | undefined)[] = []
   /** Errors of stages that the pipeline, rather than its caller, is to blame for. */
@@ -37,7 +37,11 @@ export class StageCalls implements PipelineCaller {
    * @param predict asks a model
    * @throws ServingError INFERENCE_FAILED where pipelines lie in each other without end
    */
-  constructor(pipeline: string, call: Call, predict: (model: string, call: Call) => Promise<AnyPrediction>) {
+  constructor(
+    pipeline: string,
+    call: Call,
+    predict: (model: string, input: unknown, call: Call) => Promise<AnyPrediction>,
+  ) {
     this.#pipeline = pipeline
     this.#call = call
     this.#predict = predict
@@ -75,7 +79,7 @@ export class StageCalls implements PipelineCaller {
     const index = this.#metas.push(undefined) - 1
     try {
       checkFields<StagePredictOptions>(options, stagePredictFields, 'predict()', 'INVALID_REQUEST')
-      const prediction = await this.#predict(model, { ...this.#bounded(options, limits), input })
+      const prediction = await this.#predict(model, input, this.#bounded(options, limits))
       const { requestId: _, ...meta } = prediction.meta
       this.#metas[index] = meta
       return prediction
@@ -119,7 +123,7 @@ export class StageCalls implements PipelineCaller {
       urgency,
       whenFull,
     }: SubmitOptions & { readonly signal: AbortSignal },
-  ): Omit<Call, 'input'> {
+  ): Call {
     const startedAt = performance.now()
     const signal = own === undefined ? whole : AbortSignal.any([whole, own])
     const latestMs = Math.min(deadlineMs, startedAt + (timeoutMs ?? Infinity))

@@ -18,7 +18,6 @@ import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction
 
 /** A call on its way: what stays the same when a fallback takes it over. */
 export interface Call {
-  readonly input: unknown
   readonly requestId: string
   /** The pipelines that it is made by, as `model@version`, the outermost first. */
   readonly within: readonly string[]
@@ -59,16 +58,16 @@ export function predict(
   const { timeoutMs, signal, whenFull, tenant, priority = 'normal', requestId = randomUUID() } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
   const limits = { signal, deadlineMs, whenFull, tenant, priority: priorities[priority] }
-  return predictCall(host, model, { input, options, limits, startedAt, requestId, within: outermost })
+  return predictCall(host, model, input, { options, limits, startedAt, requestId, within: outermost })
 }
 
 const outermost: readonly string[] = []
 
-function predictCall(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
-  if (!host.models.mayFallBack(model)) return answerOf(host, model, call)
+function predictCall(host: PredictHost, model: string, input: unknown, call: Call): Promise<AnyPrediction> {
+  if (!host.models.mayFallBack(model)) return answerOf(host, model, input, call)
   // A fallback reads the input later, when the caller may have changed it.
-  const own = { ...call, input: plainCopy(call.input).copy }
-  return orFallback(host, answerOf(host, model, own), [model], own)
+  const { copy } = plainCopy(input)
+  return orFallback(host, answerOf(host, model, copy, call), [model], copy, call)
 }
 
 /** @param asked the models that were asked, the one that `answer` is of last */
@@ -76,6 +75,7 @@ async function orFallback(
   host: PredictHost,
   answer: Promise<AnyPrediction>,
   asked: readonly string[],
+  input: unknown,
   call: Call,
 ): Promise<AnyPrediction> {
   // From the failure of one model to the next it is still under way.
@@ -88,7 +88,13 @@ async function orFallback(
       throw error
     // A version that was asked for is the first model's.
     const later = { ...call, options: { ...call.options, version: 'latest' } }
-    const { meta, ...outcome } = await orFallback(host, answerOf(host, next, later), [...asked, next], later)
+    const { meta, ...outcome } = await orFallback(
+      host,
+      answerOf(host, next, input, later),
+      [...asked, next],
+      input,
+      later,
+    )
     return { ...outcome, meta: { ...meta, degraded: 'fallback' } }
   } finally {
     host.ended()
@@ -103,7 +109,12 @@ function canFallBack(error: ServingError): boolean {
 }
 
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
-async function answerOf(host: PredictHost, model: string, call: Call): Promise<AnyPrediction> {
+async function answerOf(
+  host: PredictHost,
+  model: string,
+  input: unknown,
+  call: Call,
+): Promise<AnyPrediction> {
   const { models } = host
   const { options, startedAt } = call
   let { limits } = call
@@ -113,7 +124,6 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
     const isStage = call.within.length > 0
     // What was taken in goes on.
     if (!isStage && host.refusal !== undefined) throw host.refusal
-    let input = call.input
     lease = models.tryLease(model, options.version, isStage)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
@@ -123,9 +133,10 @@ async function answerOf(host: PredictHost, model: string, call: Call): Promise<A
     if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
     // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
     const encoding = lease.codec.encode(input, options.signal)
+    input = undefined // not kept over the waits: of many requests it would be collected late
     const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
     const stages = lease.isPipeline ? stagesOf(host, `${model}@${lease.version}`, call) : undefined
-    const running = run(host, model, lease, encoded, limits, options.cache, stages)
+    const running = run({ models, model, lease, encoded, limits, stages }, options.cache)
     const answer = isPromise(running) ? await running : running
     const decoding = lease.codec.decode(answer.result, encoded, answer.cache !== undefined)
     const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
@@ -179,7 +190,7 @@ function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions 
 }
 
 function stagesOf(host: PredictHost, pipeline: string, call: Call): StageCalls {
-  return new StageCalls(pipeline, call, (model, made) => predictCall(host, model, made))
+  return new StageCalls(pipeline, call, (model, input, made) => predictCall(host, model, input, made))
 }
 
 /** What a run came to. */
@@ -189,35 +200,32 @@ type RunAnswer = BatchAnswer<unknown> & {
   readonly degraded?: PredictionMeta['degraded']
 }
 
-/**
- * The result of an input: kept by the version's cache, under way for an equal request, or computed.
- * @param stages of a pipeline
- */
-function run(
-  { models }: PredictHost,
-  model: string,
-  lease: Lease,
-  encoded: Encoded,
-  limits: SubmitOptions,
-  caching: PredictOptions['cache'],
-  stages: StageCalls | undefined,
-): Awaitable<RunAnswer> {
-  const { cache, codec } = lease
+/** A call that has its version and its feeds. */
+interface LeasedCall {
+  readonly models: ModelManager
+  readonly model: string
+  readonly lease: Lease
+  readonly encoded: Encoded
+  readonly limits: SubmitOptions
+  /** Of a pipeline. */
+  readonly stages: StageCalls | undefined
+}
+
+/** The result of a call: kept by the version's cache, under way for an equal request, or computed. */
+function run(call: LeasedCall, caching: PredictOptions['cache']): Awaitable<RunAnswer> {
+  const { encoded, limits, stages } = call
+  const { cache, codec } = call.lease
   if (cache === undefined || caching === false) {
-    const asked = stages === undefined ? limits : { ...limits, caller: stages }
-    return submit(models, model, lease, codec.own(encoded), asked)
+    return submit(call, codec.own(encoded), stages === undefined ? limits : { ...limits, caller: stages })
   }
   const key = codec.key(encoded)
   const hit = cache.hit(key)
-  if (hit !== undefined) return kept(hit, 'hit')
-  return cached(models, model, lease, cache, key, encoded, limits, stages)
+  return hit === undefined ? cached(call, cache, key) : kept(hit, 'hit')
 }
 
 /** Queues feeds for a run; again, where the version's `retries` say so and its worker died. */
 function submit(
-  models: ModelManager,
-  model: string,
-  lease: Lease,
+  { models, model, lease }: LeasedCall,
   feeds: unknown,
   limits: PipelineLimits,
 ): Promise<BatchAnswer<unknown>> {
@@ -225,16 +233,8 @@ function submit(
   return submitWithRetries(lease, feeds, limits, () => models.leaseAgain(model, lease.version, limits))
 }
 
-async function cached(
-  models: ModelManager,
-  model: string,
-  lease: Lease,
-  cache: PredictionCache<KeptAnswer>,
-  key: string,
-  encoded: Encoded,
-  limits: SubmitOptions,
-  stages: StageCalls | undefined,
-): Promise<RunAnswer> {
+async function cached(call: LeasedCall, cache: PredictionCache<KeptAnswer>, key: string): Promise<RunAnswer> {
+  const { lease, encoded, limits, stages } = call
   const { codec } = lease
   const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
@@ -244,7 +244,7 @@ async function cached(
   const joins = stages?.isPipeline !== true
   const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
     const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
-    const answer = await submit(models, model, lease, feeds, asked)
+    const answer = await submit(call, feeds, asked)
     const { value: result, bytes } = codec.keep(answer.result)
     return { ...answer, result, bytes, degraded: stages?.degraded }
   })

@@ -152,13 +152,15 @@ class Chunks {
     return this.#size <= this.maxBytes
   }
 
-  /** All in one; of a single chunk, that itself. */
+  /** All in one, which it lets go; of a single chunk, that itself. */
   asOne(): Uint8Array {
     const [first] = this.#chunks
-    return first !== undefined && this.#chunks.length === 1 ? first : this.joined()
+    if (first === undefined || this.#chunks.length > 1) return this.joined()
+    this.#chunks = []
+    return first
   }
 
-  /** All in one, in memory of its own. */
+  /** All in one, in memory of its own, which it lets go: the stream that it is filled by lives on. */
   joined(): Uint8Array {
     const bytes = new Uint8Array(this.#size)
     let offset = 0
@@ -166,6 +168,7 @@ class Chunks {
       bytes.set(chunk, offset)
       offset += chunk.length
     }
+    this.#chunks = []
     return bytes
   }
 }

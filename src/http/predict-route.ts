@@ -24,7 +24,7 @@ const reserved = new Set(['model_version', 'input', 'instances'])
  * body's bytes where the model accepts their content type.
  */
 export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
-  const { serving, limits, request, requestId, context } = exchange
+  const { serving, limits, request, context } = exchange
   const startedAt = performance.now()
   if (serving.refusal !== undefined) throw serving.refusal
   checkMediaType(request)
@@ -34,13 +34,9 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   const model = request.params.model ?? serving.defaultModel ?? onlyModel(models.names())
   const { accepts, checked } = models.httpProfile(model) ?? unknownModel
   const asked = context.version ?? request.params.version
-  const options = (version: string): PredictOptions => {
-    return { ...context, version, requestId, signal: request.signal }
-  }
   if (bodyKind(request, accepts) === 'bytes') {
     const bytes = await readBytes(request, limits)
-    const prediction = await serving.predict(model, bytes, options(asked ?? 'latest'))
-    return predictionAnswer(prediction, requestId, withScores)
+    return answerOne(exchange, model, asked ?? 'latest', bytes, withScores)
   }
 
   if (!checked) throw notExposed(model, accepts)
@@ -51,16 +47,44 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   }
   const exact = exactFields(serving, model, version, body, request)
   const fields = exact instanceof Promise ? await exact : exact
-  if (!('instances' in fields)) {
-    const prediction = await serving.predict(model, inputOf(fields), options(version))
-    return predictionAnswer(prediction, requestId, withScores)
-  }
+  // Neither is awaited: what this function holds, the body first of all, would be held as long.
+  return 'instances' in fields
+    ? answerEach(exchange, model, version, fields, withScores, startedAt)
+    : answerOne(exchange, model, version, inputOf(fields), withScores)
+}
+
+function optionsOf({ context, requestId, request }: Exchange, version: string): PredictOptions {
+  return { ...context, version, requestId, signal: request.signal }
+}
+
+function answerOne(
+  exchange: Exchange,
+  model: string,
+  version: string,
+  input: unknown,
+  withScores: boolean,
+): Promise<HttpResponse> {
+  const { serving, requestId } = exchange
+  return serving
+    .predict(model, input, optionsOf(exchange, version))
+    .then((prediction) => predictionAnswer(prediction, requestId, withScores))
+}
+
+async function answerEach(
+  exchange: Exchange,
+  model: string,
+  version: string,
+  fields: Fields,
+  withScores: boolean,
+  startedAt: number,
+): Promise<HttpResponse> {
+  const { serving, limits, request, requestId } = exchange
   const instances = instancesOf(fields, limits.maxInstances)
   setMaxListeners(0, request.signal) // every instance listens
   const settled = await Promise.all(
     instances.map((instance) => {
       const input = isPlainObject(instance) ? withoutPrototype(instance) : instance
-      return settle(serving.predict(model, input, options(version)), (error) =>
+      return settle(serving.predict(model, input, optionsOf(exchange, version)), (error) =>
         serving.logger.error({ err: error, requestId }, error.message),
       )
     }),
@@ -103,8 +127,8 @@ function inputOf(body: Fields): Fields {
   if (isPlainObject(body.input) && Object.keys(body).every((key) => reserved.has(key))) {
     return withoutPrototype(body.input)
   }
-  const input = withoutPrototype(body)
-  delete input.model_version
+  const input = Object.create(null) as Record<string, unknown>
+  for (const name of Object.keys(body)) if (name !== 'model_version') input[name] = body[name]
   return input
 }
 

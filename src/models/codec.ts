@@ -1,6 +1,6 @@
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
-import { bytesOf, ownCopy } from '../tensor/batch.js'
+import { bytesOf, ownCopy, ownRows } from '../tensor/batch.js'
 import { copyTensor } from '../tensor/copy.js'
 import { digest } from '../tensor/digest.js'
 import { slabCopy } from '../tensor/slab.js'
@@ -41,7 +41,7 @@ export interface Codec<P, O, S> {
 }
 
 interface EncodedFeeds extends Encoded {
-  /** The input as the schema gave it back. */
+  /** The input as the schema gave it back, for decode. */
   readonly input: unknown
   /** What encode returned, for decode; left untouched by the run. */
   readonly source: Feeds
@@ -143,10 +143,12 @@ export class VersionCodec implements RequestCodec {
   #encodeByMetadata(input: unknown, atOnce: boolean): EncodedFeeds {
     // Without a decode of the user's nobody else sees the feeds, and they need no second copy.
     const isSeen = this.#options.decode !== undefined
-    const isBorrowed = atOnce && !isSeen
-    const feeds = this.#metadata.encode(input, isBorrowed)
+    const mayBorrow = atOnce && !isSeen
+    const feeds = this.#metadata.encode(input, mayBorrow)
+    const isBorrowed = mayBorrow && hasArrayOf(feeds, input as Readonly<Record<string, unknown>>)
     return {
-      input,
+      // Nobody else looks at it, and it is the largest thing that a waiting request would keep.
+      input: isSeen ? input : undefined,
       source: isSeen ? this.#copy(feeds) : feeds,
       feeds,
       isBorrowed,
@@ -180,7 +182,7 @@ export class VersionCodec implements RequestCodec {
    */
   decode(outputs: Feeds, encoded: EncodedFeeds, isShared = false): Awaitable<Outcome> {
     if (this.#options.decode === undefined) return this.#metadata.decode(outputs, encoded.rows)
-    return this.#decodeByUser(isShared ? ownCopy(outputs) : outputs, encoded)
+    return this.#decodeByUser(isShared ? ownCopy(outputs) : ownRows(outputs), encoded)
   }
 
   async #decodeByUser(outputs: Feeds, { input, source }: EncodedFeeds): Promise<Outcome> {
@@ -235,4 +237,10 @@ export class VersionCodec implements RequestCodec {
     const each = Object.entries(feeds).map(([name, { shape }]) => `"${name}" has ${shape[0] ?? 0}`)
     return new ServingError(code, `${this.#label}: all inputs must have as many rows; ${each.join(', ')}.`)
   }
+}
+
+/** Whether a tensor has its array from the value of its name. */
+function hasArrayOf(feeds: Feeds, values: Readonly<Record<string, unknown>>): boolean {
+  for (const name in feeds) if (feeds[name]?.data === values[name]) return true
+  return false
 }

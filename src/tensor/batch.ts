@@ -1,9 +1,7 @@
 import { copyOf, elementCount, emptyLike, typedArrays, type Feeds, type Tensor } from './tensor.js'
 
-/** Rows of up to this many bytes are copied out of a batch; larger ones are views of it. */
+/** Rows of up to this many bytes are copied out of a batch for who may keep them; larger ones are views of it. */
 const copyUpToBytes = 64 * 1024
-
-type Numeric = Exclude<Tensor, { dtype: 'string' }>
 
 /** The shape beyond the batch axis and the dtype of each input: only requests that agree in it share a batch. */
 export function signatureOf(feeds: Feeds): string {
@@ -32,8 +30,9 @@ export function concatRows(parts: readonly Feeds[]): Feeds {
   const [first] = parts
   if (first === undefined || parts.length === 1) return first ?? {}
   const batch = emptyLike<Tensor>(first)
-  for (const name of Object.keys(first)) {
-    batch[name] = concat(parts.map((part) => part[name]).filter((tensor) => tensor !== undefined))
+  for (const name in first) {
+    const tensors = parts.map((part) => part[name]).filter((tensor) => tensor !== undefined)
+    batch[name] = concat(tensors)
   }
   return batch
 }
@@ -41,7 +40,8 @@ export function concatRows(parts: readonly Feeds[]): Feeds {
 function concat(tensors: readonly Tensor[]): Tensor {
   const [first] = tensors
   if (first === undefined) throw new RangeError('nothing to join')
-  const rows = tensors.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0)
+  let rows = 0
+  for (const { shape } of tensors) rows += shape[0] ?? 0
   const shape = [rows, ...first.shape.slice(1)]
   if (first.dtype === 'string') {
     return { dtype: 'string', shape, data: tensors.flatMap((tensor) => tensor.data as string[]) }
@@ -66,34 +66,37 @@ export function ownCopy(tensors: Feeds): Feeds {
   return copy
 }
 
-/** Rows `from` to `to` of each tensor: a copy where small, so that it does not keep the whole batch alive. */
+/** The same tensors; those that are a small part of a batch are copied, so that they do not keep it alive as a whole. */
+export function ownRows(tensors: Feeds): Feeds {
+  const own = emptyLike<Tensor>(tensors)
+  for (const name in tensors) {
+    const tensor = tensors[name]
+    if (tensor === undefined) continue
+    const isPart =
+      tensor.dtype !== 'string' &&
+      tensor.data.byteLength <= copyUpToBytes &&
+      tensor.data.byteLength < tensor.data.buffer.byteLength
+    own[name] = isPart ? ({ ...tensor, data: copyOf(tensor.data) } as Tensor) : tensor
+  }
+  return own
+}
+
+/** Rows `from` to `to` of each tensor, sharing its memory. */
 export function sliceRows(tensors: Feeds, from: number, to: number): Feeds {
-  return rowsOf(tensors, from, to, copyUpToBytes)
-}
-
-/** Rows `from` to `to` of each tensor, in memory of their own: what a session may take and detach. */
-export function copyRows(tensors: Feeds, from: number, to: number): Feeds {
-  return rowsOf(tensors, from, to, Infinity)
-}
-
-function rowsOf(tensors: Feeds, from: number, to: number, copyUpTo: number): Feeds {
   const slice = emptyLike<Tensor>(tensors)
   for (const name in tensors) {
     const tensor = tensors[name]
-    if (tensor !== undefined) slice[name] = sliceTensor(tensor, from, to, copyUpTo)
+    if (tensor === undefined) continue
+    const inner = tensor.shape.slice(1)
+    const size = elementCount(inner)
+    const [start, end] = [from * size, to * size]
+    const data = tensor.dtype === 'string' ? tensor.data.slice(start, end) : tensor.data.subarray(start, end)
+    slice[name] = { dtype: tensor.dtype, shape: [to - from, ...inner], data } as Tensor
   }
   return slice
 }
 
-function sliceTensor(tensor: Tensor, from: number, to: number, copyUpTo: number): Tensor {
-  const inner = tensor.shape.slice(1)
-  const size = elementCount(inner)
-  const shape = [to - from, ...inner]
-  if (tensor.dtype === 'string') {
-    return { dtype: 'string', shape, data: tensor.data.slice(from * size, to * size) }
-  }
-  const { data }: Numeric = tensor
-  const isSmall = (to - from) * size * data.BYTES_PER_ELEMENT <= copyUpTo
-  const part = isSmall ? copyOf(data, from * size, to * size) : data.subarray(from * size, to * size)
-  return { dtype: tensor.dtype, shape, data: part } as Tensor
+/** Rows `from` to `to` of each tensor, in memory of their own: what a session may take and detach. */
+export function copyRows(tensors: Feeds, from: number, to: number): Feeds {
+  return ownCopy(sliceRows(tensors, from, to))
 }

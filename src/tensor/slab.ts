@@ -23,19 +23,31 @@ export function slabCopy(tensors: Feeds): Feeds {
 
 function copied(data: Tensor['data']): Tensor['data'] {
   if (Array.isArray(data) || data.byteLength > smallBytes) return copyOf(data)
+  const Type = Buffer.isBuffer(data) ? Uint8Array : (data.constructor as typeof Uint8Array)
+  const copy = slabArray(Type, data.length)
+  copy.set(data as never)
+  return copy
+}
+
+interface ArrayType<A> {
+  readonly BYTES_PER_ELEMENT: number
+  new (length: number): A
+  new (buffer: ArrayBuffer, offset: number, length: number): A
+}
+
+/** An array of zeros: side by side with others, where it is small. */
+export function slabArray<A>(Type: ArrayType<A>, length: number): A {
+  const byteLength = length * Type.BYTES_PER_ELEMENT
+  if (byteLength > smallBytes) return new Type(length)
   // Elements of up to eight bytes must begin at a multiple of eight.
-  const bytes = (data.byteLength + 7) & ~7
+  const bytes = (byteLength + 7) & ~7
   if (used + bytes > slabBytes) {
     slab = new ArrayBuffer(slabBytes)
     used = 0
   }
-  const Type = data.constructor as new (buffer: ArrayBuffer, offset: number, length: number) => Float32Array
-  const copy = Buffer.isBuffer(data)
-    ? new Uint8Array(slab, used, data.length)
-    : new Type(slab, used, data.length)
-  copy.set(data as never)
+  const array = new Type(slab, used, length)
   used += bytes
-  return copy as Tensor['data']
+  return array
 }
 
 /** The same tensors, each of which has its buffer to itself; those that have already are not copied. */

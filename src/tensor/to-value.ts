@@ -38,10 +38,13 @@ function elements(tensor: Tensor): unknown[] {
   }
 }
 
-/** As Array.from, which goes through an iterator, and takes ten times as long for it. */
+/**
+ * As Array.from, which goes through an iterator, and takes several times as long for it. One after the other, so that the
+ * list has no holes: JSON.stringify is then a quarter faster.
+ */
 function listOf(data: ArrayLike<number>): number[] {
-  const list = new Array<number>(data.length)
-  for (let i = 0; i < list.length; i++) list[i] = data[i] ?? 0
+  const list: number[] = []
+  for (let i = 0; i < data.length; i++) list.push(data[i] ?? 0)
   return list
 }
 
