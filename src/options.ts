@@ -33,16 +33,17 @@ export function checkFields<T extends object>(
     throw new ServingError(code, `${where}: ${path || 'the value'} must be an object; got ${show(value)}.`)
   }
   const known = fields as Readonly<Record<string, Field<unknown>>>
-  for (const [key, entry] of Object.entries(value)) {
-    const at = path ? `${path}.${key}` : key
+  const at = (key: string) => (path ? `${path}.${key}` : key)
+  for (const key of Object.keys(value)) {
+    const entry = value[key]
     const field = Object.hasOwn(known, key) ? known[key] : undefined
     if (field === undefined)
-      throw new ServingError(code, `${where}: ${unknownKey(at, key, Object.keys(fields))}`)
+      throw new ServingError(code, `${where}: ${unknownKey(at(key), key, Object.keys(fields))}`)
     if (entry === undefined) continue
     if (!field.accepts(entry)) {
-      throw new ServingError(code, `${where}: ${at} must be ${field.expected}; got ${show(entry)}.`)
+      throw new ServingError(code, `${where}: ${at(key)} must be ${field.expected}; got ${show(entry)}.`)
     }
-    field.inside?.(entry, `${where}: ${at}`, code)
+    field.inside?.(entry, `${where}: ${at(key)}`, code)
   }
 }
 

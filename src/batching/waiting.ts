@@ -98,8 +98,9 @@ export class WaitingQueue<W extends Waiting> {
     const requests = line?.get(request.tenant)
     if (lane === undefined || line === undefined || requests?.delete(request) !== true) return false
     if (requests.size === 0) {
-      line.delete(request.tenant)
-      if (lane.every(({ size }) => size === 0)) this.#lanes.delete(request.signature)
+      // The last of its kind stays, empty: what comes next is mostly like it.
+      if (line.size > 1) line.delete(request.tenant)
+      if (this.#lanes.size > 1 && isEmpty(lane)) this.#lanes.delete(request.signature)
     }
     this.#leave(request.tenant)
     this.#rows -= request.rows
@@ -219,6 +220,13 @@ export class WaitingQueue<W extends Waiting> {
       for (const line of lane) for (const requests of line.values()) yield* requests
     }
   }
+}
+
+function isEmpty<W>(lane: Lane<W>): boolean {
+  return lane.every((line) => {
+    for (const { size } of line.values()) if (size > 0) return false
+    return true
+  })
 }
 
 function firstOf<W>(requests: ReadonlySet<W>): W | undefined {
