@@ -2,8 +2,9 @@ import { parse } from 'node:path'
 import { type Clock, systemClock } from '../clock.js'
 import { ServingError } from '../errors.js'
 import { AutoSession } from './auto.js'
-import { modelBytes } from './external-data.js'
+import { checkedBytes, modelBytes } from './external-data.js'
 import { InlineSession } from './inline.js'
+import { ModelFile } from './model-file.js'
 import { Instances, type InstancesOptions } from './instances.js'
 import { type Layout, type LearnedLayout, threadLayouts } from './layout.js'
 import { coreCount, sharedPermits } from './permits.js'
@@ -88,7 +89,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   }
   const onCpu = (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
   if (placement !== 'auto' || instances > 1 || !onCpu) return open(fixed)
-  const bytes = await modelBytes(path, copiesBytes)
+  const bytes = await modelBytes(await ModelFile.read(path, checkedBytes), copiesBytes)
   const mayInline = runTimeoutMs === undefined && isSafeInline() && bytes <= smallBytes
   const isGiven = options.instances !== undefined || options.intraOpThreads !== undefined
   const layouts =

@@ -117,11 +117,11 @@ export class ModelVersion {
   /** Hands on what was learnt of the artifact so far. */
   learn(): void {
     const { model, plan } = this.#loaded ?? {}
-    const { inspection, learned: layout } = model?.session ?? {}
-    if (inspection === undefined || plan === undefined) return
+    const { inspection: { sha256 } = {}, learned: layout } = model?.session ?? {}
+    if (sha256 === undefined || plan === undefined) return
     const costs = plan.toJSON()
     const isEmpty = layout === undefined && Object.keys(costs).length === 0
-    if (!isEmpty) this.host.learnt?.put(inspection.sha256, { costs, ...(layout !== undefined && { layout }) })
+    if (!isEmpty) this.host.learnt?.put(sha256, { costs, ...(layout !== undefined && { layout }) })
   }
 
   /** Requests that hold the version. */
