@@ -49,7 +49,7 @@ export async function openOnnxModel(
     session: sessionOptions,
     providers,
     inspect: true,
-    learnedOf: (sha256) => observer.learnt(sha256).layout,
+    learned: observer.learnedLayouts(),
     // Where the size of batches is learnt, their costs are what they are when they are seen.
     maxRows: (typeof batching === 'object' ? batching.maxBatchSize : undefined) ?? 1,
     onMoved: (message) => observer.moved(message),

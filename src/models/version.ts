@@ -217,7 +217,7 @@ export class ModelVersion {
       this.#reason = undefined
       this.#loaded?.batcher.wake?.()
     },
-    learnt: (sha256) => this.host.learnt?.of(sha256) ?? {},
+    learnedLayouts: () => this.host.learnt?.layouts() ?? new Map(),
     moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
 
