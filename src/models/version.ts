@@ -7,7 +7,7 @@ import { sharedDispatcher } from '../execution/dispatcher.js'
 import type { BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
 import type { BatchedModel, LoadedModel, LoadObserver } from './loaded-model.js'
-import type { LearntStore } from './learnt.js'
+import type { LearntModel, LearntStore } from './learnt.js'
 import { Lease, type KeptAnswer, type Queue, type RequestBounds } from './lease.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
@@ -120,8 +120,12 @@ export class ModelVersion {
     const { inspection: { sha256 } = {}, learned: layout } = model?.session ?? {}
     if (sha256 === undefined || plan === undefined) return
     const costs = plan.toJSON()
-    const isEmpty = layout === undefined && Object.keys(costs).length === 0
-    if (!isEmpty) this.host.learnt?.put(sha256, { costs, ...(layout !== undefined && { layout }) })
+    // What others learnt of the artifact stays where this one has nothing to say.
+    const learnt: LearntModel = {
+      ...(Object.keys(costs).length > 0 && { costs }),
+      ...(layout !== undefined && { layout }),
+    }
+    if (Object.keys(learnt).length > 0) this.host.learnt?.put(sha256, learnt)
   }
 
   /** Requests that hold the version. */
