@@ -13,7 +13,7 @@ import { listen, listenFastify } from './listen.js'
  * @param {{ cache?: true }} [more]
  */
 const served = ({ file }, more) => ({
-  model: onnx({ source: file, ...more, ...JSON.parse(process.env.MORE ?? "{}") }),
+  model: onnx({ source: file, ...more }),
 })
 
 /**

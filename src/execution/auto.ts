@@ -6,7 +6,7 @@ import { InlineChoice } from './inline-choice.js'
 import { LayoutSearch, type Move } from './layout-search.js'
 import { describeLayout, inlineLayout, isSameLayout, type Layout, type LearnedLayout } from './layout.js'
 import type { RunResult, Session } from './session.js'
-import { Throughput } from './throughput.js'
+import { Stage } from './stage.js'
 
 export interface AutoOptions {
   /** Of threads: the first is the one to start in, each after it has more sessions. */
@@ -17,8 +17,6 @@ export interface AutoOptions {
   readonly cores: number
   /** What an earlier session of the artifact has learnt. */
   readonly learned?: LearnedLayout | undefined
-  /** The same by the artifact's SHA-256, where that is known once its first session is opened. */
-  readonly learnedOf?: ((sha256: string) => LearnedLayout | undefined) | undefined
   /** Told of each move, and of what was measured. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly clock?: Clock | undefined
@@ -32,36 +30,6 @@ const firstTrialMs = 60_000
 
 /** After a look for a lull the next is so much later at least. */
 const nextLookMs = 10_000
-
-/** A session in one layout, with the runs it was handed. */
-class Stage {
-  readonly throughput = new Throughput()
-  #running = 0
-  #idle: (() => void) | undefined
-
-  constructor(
-    readonly layout: Layout,
-    readonly session: Session,
-  ) {}
-
-  get isInline(): boolean {
-    return this.layout.placement === 'inline'
-  }
-
-  async run(feeds: Feeds): Promise<RunResult> {
-    this.#running++
-    try {
-      return await this.session.run(feeds)
-    } finally {
-      if (--this.#running === 0) this.#idle?.()
-    }
-  }
-
-  /** Settles once all the runs that were handed over are answered; undefined where there are none. */
-  idle(): Promise<void> | undefined {
-    return this.#running === 0 ? undefined : new Promise((resolve) => (this.#idle = resolve))
-  }
-}
 
 /**
  * A session that learns the layout for its artifact: it starts in one thread with all cores, moves inline where its
@@ -98,10 +66,9 @@ export class AutoSession implements Session {
     session: Session,
     open: (layout: Layout) => Promise<Session>,
     options: AutoOptions,
-    inspection = session.inspection,
   ) {
     const { layouts, mayInline, learned, clock = systemClock } = options
-    this.inspection = inspection
+    this.inspection = session.inspection
     this.#open = open
     this.#options = options
     this.#clock = clock
@@ -120,19 +87,16 @@ export class AutoSession implements Session {
    * @param open opens a session of the one artifact in a layout
    * @throws what `open` throws
    */
-  static async create(open: (layout: Layout) => Promise<Session>, given: AutoOptions): Promise<AutoSession> {
-    const { layouts, mayInline, cores, learnedOf } = given
-    const opened = learnedOf === undefined ? undefined : await open(layouts[0])
-    const sha256 = opened?.inspection?.sha256
-    const learned = sha256 === undefined ? given.learned : learnedOf?.(sha256)
+  static async create(
+    open: (layout: Layout) => Promise<Session>,
+    options: AutoOptions,
+  ): Promise<AutoSession> {
+    const { layouts, mayInline, cores, learned } = options
     const candidates = mayInline ? [...layouts, inlineLayout] : layouts
     const known = learned?.cores === cores ? learned : undefined
-    const first = candidates.find((layout) => known !== undefined && isSameLayout(layout, known.layout))
-    const options = { ...given, learned: first && known }
-    const layout = first ?? layouts[0]
-    if (opened !== undefined && layout === layouts[0]) return new AutoSession(layout, opened, open, options)
-    await opened?.close()
-    return new AutoSession(layout, await open(layout), open, options, opened?.inspection)
+    const best = candidates.find((layout) => known !== undefined && isSameLayout(layout, known.layout))
+    const layout = best ?? layouts[0]
+    return new AutoSession(layout, await open(layout), open, { ...options, learned: best && known })
   }
 
   get signature() {

@@ -1,35 +1,26 @@
-import { readFileSync, statSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { ServingError } from '../errors.js'
-import { OnnxFormatError, readOnnx } from './onnx-graph.js'
+import type { ModelFile } from './model-file.js'
 
 /**
- * The largest file that is looked into for data in other files. A model whose numbers lie in other files is itself
+ * The largest file that is looked into for data in other files alone. A model whose numbers lie in other files is itself
  * small, and reading a large one twice would cost more than loading it once.
  */
-const checkedBytes = 16 * 1024 * 1024
+export const checkedBytes = 16 * 1024 * 1024
 
 /**
  * Refuses a model that would have the runtime read files outside of the model's folder as its numbers. Links are
  * left to the runtime, whose newer versions make this check themselves, for files of any size.
  * @throws ServingError INVALID_MODEL
  */
-export function refuseForeignData(model: string): void {
-  for (const location of externalData(model)) {
+export function refuseForeignData({ path, externalData }: ModelFile): void {
+  for (const location of externalData) {
     if (liesInside(location)) continue
     throw new ServingError(
       'INVALID_MODEL',
-      `${model}: its numbers are in "${location}", which is not in the model's folder. Put the file beside the model, and export it with a relative location.`,
+      `${path}: its numbers are in "${location}", which is not in the model's folder. Put the file beside the model, and export it with a relative location.`,
     )
-  }
-}
-
-function externalData(model: string): readonly string[] {
-  try {
-    return statSync(model).size > checkedBytes ? [] : readOnnx(readFileSync(model)).externalData
-  } catch {
-    return [] // not there, or no model: the runtime says so better
   }
 }
 
@@ -40,20 +31,17 @@ function liesInside(location: string): boolean {
 }
 
 /**
- * The bytes of a model's file and of those that hold its numbers, where there are at most `limit` of them;
- * Infinity where there are more, or where they can't be counted. A large model is taken to hold its numbers itself.
+ * The bytes of a model's file and of those that hold its numbers, where there are at most `limit` of them; Infinity
+ * where there are more, or where they can't be counted. A file that was not looked into is taken to hold all.
  */
-export async function modelBytes(model: string, limit: number): Promise<number> {
+export async function modelBytes(file: ModelFile, limit: number): Promise<number> {
   try {
-    let bytes = (await stat(model)).size
-    if (bytes > limit) return Infinity
-    if (bytes > checkedBytes) return bytes
-    const { externalData } = readOnnx(await readFile(model))
-    for (const location of externalData) bytes += (await stat(path.resolve(model, '..', location))).size
+    let { bytes } = file
+    for (const location of file.externalData)
+      bytes += (await stat(path.resolve(file.path, '..', location))).size
     return bytes > limit ? Infinity : bytes
   } catch (error) {
-    if (error instanceof OnnxFormatError || (error as NodeJS.ErrnoException).code !== undefined)
-      return Infinity
+    if ((error as NodeJS.ErrnoException).code !== undefined) return Infinity
     throw error
   }
 }

@@ -1,5 +1,6 @@
 import {
   type GraphMessage,
+  type ModelMessage,
   type OnnxOpset,
   type OnnxValue,
   type TensorMessage,
@@ -35,9 +36,9 @@ export interface OnnxGraph {
  * @throws OnnxFormatError when the bytes are not those of an ONNX model
  */
 export function readOnnx(bytes: Uint8Array): OnnxGraph {
-  const { irVersion, opsets, producer, metadata, graph, functions } = readModel(bytes)
+  const model = readModel(bytes)
+  const { irVersion, opsets, producer, metadata, graph } = model
   const initialized = new Set(graph.initializers.map(({ name }) => name))
-  const locations = [graph, ...functions].flatMap(tensors).flatMap(({ location }) => location ?? [])
   return {
     irVersion,
     opsets,
@@ -46,8 +47,14 @@ export function readOnnx(bytes: Uint8Array): OnnxGraph {
     inputs: graph.inputs.filter(({ name }) => !initialized.has(name)),
     outputs: graph.outputs,
     zipMaps: findZipMaps(graph),
-    externalData: [...new Set(locations)],
+    externalData: externalDataOf(model),
   }
+}
+
+/** The files that hold numbers of a model's tensors, relative to the model's own, each once. */
+export function externalDataOf({ graph, functions }: ModelMessage): string[] {
+  const locations = [graph, ...functions].flatMap(tensors).flatMap(({ location }) => location ?? [])
+  return [...new Set(locations)]
 }
 
 function tensors(graph: GraphMessage): TensorMessage[] {

@@ -1,11 +1,12 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import type { InferenceSession } from 'onnxruntime-node'
 import { messageOf, ServingError } from '../errors.js'
 import { emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
-import { refuseForeignData } from './external-data.js'
-import { inspect, type Inspection } from './inspection.js'
+import { checkedBytes, refuseForeignData } from './external-data.js'
+import { inspect, inspectedBytes, type Inspection } from './inspection.js'
+import { ModelFile } from './model-file.js'
 import { rewriteZipMaps } from './onnx-graph.js'
 import { createWithFallback, type Provided, type Provider } from './providers.js'
 import { runtimeOptions } from './session-options.js'
@@ -64,7 +65,7 @@ export class OnnxSession implements LoadedArtifact {
    */
   static async create(runtime: Runtime, artifact: Artifact): Promise<OnnxSession> {
     const { path } = artifact
-    refuseForeignData(path)
+    const inspection = await check(artifact)
     let loaded = await load(runtime, artifact)
     let released = false
     try {
@@ -72,7 +73,7 @@ export class OnnxSession implements LoadedArtifact {
       let classes: ModelSignature['classes'] = {}
       const { session } = loaded
       if (!describesItself(session) || session.outputMetadata.some((output) => !output.isTensor)) {
-        const rewritten = rewriteZipMaps((bytes = readFileSync(path)))
+        const rewritten = rewriteZipMaps((bytes = await readFile(path)))
         if (rewritten.bytes !== bytes) {
           released = true
           await session.release()
@@ -85,7 +86,7 @@ export class OnnxSession implements LoadedArtifact {
         describesItself(loaded.session) || bytes === undefined
           ? signatureOfSession(loaded.session, classes, path)
           : signatureOfGraph(bytes, loaded.session, classes, path)
-      return new OnnxSession(signature, loaded, artifact.inspect === true ? inspect(path) : undefined)
+      return new OnnxSession(signature, loaded, inspection)
     } catch (error) {
       // A second release would throw, and hide why the model was refused.
       if (!released) await loaded.session.release()
@@ -123,6 +124,16 @@ export class OnnxSession implements LoadedArtifact {
 }
 
 /**
+ * Looks into a model's file before it is loaded, and lets its bytes go by then.
+ * @throws ServingError INVALID_MODEL
+ */
+async function check({ path, inspect: isInspected = false }: Artifact): Promise<Inspection | undefined> {
+  const file = await ModelFile.read(path, isInspected ? inspectedBytes : checkedBytes)
+  refuseForeignData(file)
+  return isInspected ? inspect(file) : undefined
+}
+
+/**
  * Loads a model with the providers that can be had.
  * @param rewritten the model in place of its file's content
  * @throws ServingError INVALID_MODEL
@@ -151,16 +162,16 @@ async function load(
       release: (unused) => unused.release(),
     })
   } catch (error) {
-    throw loadFailure(error, path)
+    throw await loadFailure(error, path)
   }
 }
 
 /** The largest file that is read once more to say why it can't be loaded: a lack of memory may be the reason. */
 const explainedBytes = 256 * 1024 * 1024
 
-function loadFailure(error: unknown, path: string): ServingError {
+async function loadFailure(error: unknown, path: string): Promise<ServingError> {
   try {
-    if (statSync(path).size <= explainedBytes) refuseUnsupportedTypes(readFileSync(path), path)
+    if ((await stat(path)).size <= explainedBytes) refuseUnsupportedTypes(await readFile(path), path)
   } catch (refusal) {
     if (ServingError.is(refusal)) return refusal
     // The file is not there, or no model: the runtime has said so.

@@ -2,8 +2,10 @@ import { parse } from 'node:path'
 import { type Clock, systemClock } from '../clock.js'
 import { ServingError } from '../errors.js'
 import { AutoSession } from './auto.js'
-import { modelBytes } from './external-data.js'
+import { checkedBytes, modelBytes } from './external-data.js'
+import { inspectedBytes } from './inspection.js'
 import { InlineSession } from './inline.js'
+import { ModelFile } from './model-file.js'
 import { Instances, type InstancesOptions } from './instances.js'
 import { type Layout, type LearnedLayout, threadLayouts } from './layout.js'
 import { coreCount, sharedPermits } from './permits.js'
@@ -36,10 +38,8 @@ export interface OpenOptions {
   readonly providers?: readonly Provider[] | undefined
   /** Whether the file is inspected as well. Default: false. */
   readonly inspect?: boolean | undefined
-  /** What an earlier session of the artifact had learnt; `auto` begins with it. */
-  readonly learned?: LearnedLayout | undefined
-  /** The same by the artifact's SHA-256. */
-  readonly learnedOf?: ((sha256: string) => LearnedLayout | undefined) | undefined
+  /** What earlier sessions had learnt, by the SHA-256 of their artifacts; `auto` begins with it. Default: nothing. */
+  readonly learned?: ReadonlyMap<string, LearnedLayout> | undefined
   /** Told of each move of a session that is placed by `auto`, and why. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
@@ -58,7 +58,8 @@ const copiesBytes = 1024 * 1024 * 1024
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, runTimeoutMs } = options
-  const { clock = systemClock, instanceEvents, worker, onMoved, learned, learnedOf } = options
+  const { clock = systemClock, instanceEvents, worker, onMoved } = options
+  const { learned = new Map<string, LearnedLayout>() } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
   const cores = Math.min(coreCount(), sharedPermits().total)
@@ -86,13 +87,16 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   }
   const onCpu = (providers ?? []).every((provider) => nameOf(provider) === 'cpu')
   if (placement !== 'auto' || instances > 1 || !onCpu) return open(fixed)
-  const bytes = await modelBytes(path, copiesBytes)
+  const file = await ModelFile.read(path, learned.size > 0 ? inspectedBytes : checkedBytes)
+  const bytes = await modelBytes(file, copiesBytes)
   const mayInline = runTimeoutMs === undefined && isSafeInline() && bytes <= smallBytes
   const isGiven = options.instances !== undefined || options.intraOpThreads !== undefined
   const layouts =
     isGiven || worker === 'shared' ? ([fixed] as const) : threadLayouts(cores, copiesBytes / bytes)
   if (!mayInline && layouts.length === 1) return open(fixed)
-  return AutoSession.create(open, { layouts, mayInline, cores, learned, learnedOf, onMoved, clock })
+  const sha256 = learned.size > 0 ? await file.sha256() : undefined
+  const known = sha256 === undefined ? undefined : learned.get(sha256)
+  return AutoSession.create(open, { layouts, mayInline, cores, learned: known, onMoved, clock })
 }
 
 /** What of a model's options does not go together, if anything. */

@@ -61,6 +61,13 @@ export class LearntStore {
     return this.#models.get(sha256) ?? {}
   }
 
+  /** Where artifacts serve best, as far as that was learnt. */
+  layouts(): ReadonlyMap<string, LearnedLayout> {
+    const layouts = new Map<string, LearnedLayout>()
+    for (const [sha256, { layout }] of this.#models) if (layout !== undefined) layouts.set(sha256, layout)
+    return layouts
+  }
+
   put(sha256: string, learnt: LearntModel): void {
     const known = this.of(sha256)
     this.#models.delete(sha256)

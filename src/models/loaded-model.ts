@@ -1,10 +1,10 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
+import type { LearnedLayout } from '../execution/layout.js'
 import type { Session } from '../execution/session.js'
 import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
-import type { LearntModel } from './learnt.js'
 import type { PipelineRuns } from './pipeline-runs.js'
 
 /** An input on its way through the model, in the form that the model runs. */
@@ -79,8 +79,8 @@ export interface LoadObserver {
   warn(message: string): void
   /** A session ended by itself, and is opened again. */
   instanceDied(reason: ServingError): void
-  /** What is known of an artifact from before. */
-  learnt(sha256: string): LearntModel
+  /** Where artifacts were found to serve best, by their SHA-256. */
+  learnedLayouts(): ReadonlyMap<string, LearnedLayout>
   /** The session moved to another layout, or stays in the one it tried. */
   moved(message: string): void
   /** The last session, or the only one, has ended by itself. @returns whether it is opened again at once */

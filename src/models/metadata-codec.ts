@@ -14,6 +14,8 @@ export class MetadataCodec {
   readonly #needsNoPrototype: boolean
   /** The outputs that an answer shows. */
   readonly #shown: readonly string[]
+  /** The outputs of one element a row; not those whose length varies, and happens to be 1. */
+  readonly #scalars: ReadonlySet<string>
 
   /**
    * @param label `model@version`, for messages
@@ -29,6 +31,8 @@ export class MetadataCodec {
   ) {
     this.#needsNoPrototype = signature.inputs.some(({ name }) => name === '__proto__')
     this.#shown = outputs ?? signature.outputs.map(({ name }) => name)
+    const scalars = signature.outputs.filter(({ shape }) => shape.length === 2 && shape[1] === 1)
+    this.#scalars = new Set(scalars.map(({ name }) => name))
     this.#readers = signature.inputs.map((info) => new TensorReader(info, batched))
   }
 
@@ -80,22 +84,21 @@ export class MetadataCodec {
     const [only] = this.#shown
     if (this.#shown.length === 1 && only !== undefined) {
       const tensor = outputs[only]
-      return { prediction: tensor && this.#value(tensor, rows) }
+      return { prediction: tensor && this.#value(only, tensor, rows) }
     }
     const values = Object.create(null) as Record<string, unknown>
     for (const name of this.#shown) {
       const tensor = outputs[name]
-      if (tensor !== undefined) values[name] = this.#value(tensor, rows)
+      if (tensor !== undefined) values[name] = this.#value(name, tensor, rows)
     }
     return { prediction: values }
   }
 
-  /** One row's value has no batch axis, and is a scalar where it is `[1]`. */
-  #value(tensor: Tensor, rows: number): unknown {
+  /** One row's value has no batch axis, and is a scalar where the model says that each row is one element. */
+  #value(name: string, tensor: Tensor, rows: number): unknown {
     const { shape } = tensor
     if (!this.batched || rows !== 1 || shape[0] !== 1) return toValue(tensor)
-    const isScalar = shape.length === 2 && shape[1] === 1
-    return toValue(tensor, isScalar ? [] : shape.slice(1))
+    return toValue(tensor, this.#scalars.has(name) ? [] : shape.slice(1))
   }
 
   /** One row's class, confidence and scores; for a batch of rows, lists of them. */

@@ -49,7 +49,7 @@ export async function openOnnxModel(
     session: sessionOptions,
     providers,
     inspect: true,
-    learnedOf: (sha256) => observer.learnt(sha256).layout,
+    learned: observer.learnedLayouts(),
     onMoved: (message) => observer.moved(message),
     instanceEvents: {
       onInstanceDied: (reason) => observer.instanceDied(reason),

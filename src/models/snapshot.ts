@@ -65,7 +65,7 @@ export function snapshot(model: ServedModel): ModelSnapshot {
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
         ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
-        ...(session?.inspection !== undefined && { sha256: session.inspection.sha256 }),
+        ...(session?.inspection?.sha256 !== undefined && { sha256: session.inspection.sha256 }),
         ...(batchSafety !== undefined && { batching: batchSafety }),
         ...(batchSizes.length > 0 && { batchSizes: batchSizes.slice(0, mostSizes) }),
       }

@@ -7,7 +7,7 @@ import { sharedDispatcher } from '../execution/dispatcher.js'
 import type { BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
 import type { BatchedModel, LoadedModel, LoadObserver } from './loaded-model.js'
-import type { LearntStore } from './learnt.js'
+import type { LearntModel, LearntStore } from './learnt.js'
 import { Lease, type KeptAnswer, type Queue, type RequestBounds } from './lease.js'
 import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
@@ -117,11 +117,15 @@ export class ModelVersion {
   /** Hands on what was learnt of the artifact so far. */
   learn(): void {
     const { model, plan } = this.#loaded ?? {}
-    const { inspection, learned: layout } = model?.session ?? {}
-    if (inspection === undefined || plan === undefined) return
+    const { inspection: { sha256 } = {}, learned: layout } = model?.session ?? {}
+    if (sha256 === undefined || plan === undefined) return
     const costs = plan.toJSON()
-    const isEmpty = layout === undefined && Object.keys(costs).length === 0
-    if (!isEmpty) this.host.learnt?.put(inspection.sha256, { costs, ...(layout !== undefined && { layout }) })
+    // What others learnt of the artifact stays where this one has nothing to say.
+    const learnt: LearntModel = {
+      ...(Object.keys(costs).length > 0 && { costs }),
+      ...(layout !== undefined && { layout }),
+    }
+    if (Object.keys(learnt).length > 0) this.host.learnt?.put(sha256, learnt)
   }
 
   /** Requests that hold the version. */
@@ -217,7 +221,7 @@ export class ModelVersion {
       this.#reason = undefined
       this.#loaded?.batcher.wake?.()
     },
-    learnt: (sha256) => this.host.learnt?.of(sha256) ?? {},
+    learnedLayouts: () => this.host.learnt?.layouts() ?? new Map(),
     moved: (message) => this.host.info?.(`${this.label} ${message}`),
   }
 

@@ -391,8 +391,10 @@ describe('what a session has learnt', () => {
     })
     await session.close()
 
-    const next = await new Cores(20, 16).start(learned)
+    const again = new Cores(20, 16)
+    const next = await again.start(learned)
     expect(next).toMatchObject({ instances: 2, learned })
+    expect(again.opened).toHaveLength(1)
     await next.close()
     const elsewhere = await new Cores(20, 16).start({ ...learned, cores: 4 })
     expect(elsewhere).toMatchObject({ instances: 1, learned: undefined })

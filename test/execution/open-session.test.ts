@@ -2,13 +2,15 @@ import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
+import { inspectedBytes } from '../../src/execution/inspection.js'
 import { InlineSession } from '../../src/execution/inline.js'
 import { Instances } from '../../src/execution/instances.js'
 import { inlineLayout, layoutOf, type LearnedLayout } from '../../src/execution/layout.js'
+import { ModelFile } from '../../src/execution/model-file.js'
 import { openSession, type OpenOptions } from '../../src/execution/open-session.js'
 import { coreCount, sharedPermits } from '../../src/execution/permits.js'
 import type { Session } from '../../src/execution/session.js'
-import { addExternal, identityModel, loopModel } from '../onnx/models.js'
+import { addExternal, addInt64, identityModel, loopModel } from '../onnx/models.js'
 import { bundle, run } from './program.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
 
@@ -19,6 +21,12 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((session) => session.close()))
   sharedPermits().resize(coreCount())
 })
+
+/** What is learnt of an artifact, under its name. */
+async function known(file: string, layout: LearnedLayout): Promise<ReadonlyMap<string, LearnedLayout>> {
+  const sha256 = await (await ModelFile.read(file, inspectedBytes)).sha256()
+  return new Map([[sha256 ?? '', layout]])
+}
 
 async function open(options: Omit<OpenOptions, 'path'> & { path?: string } = {}): Promise<Session> {
   const session = await openSession({ path, ...options })
@@ -53,9 +61,10 @@ describe('openSession', () => {
     const learned = { cores: coreCount(), layout: inlineLayout, measured: [] }
     writeFileSync(model, addExternal('w.bin'))
     writeFileSync(join(folder, 'w.bin'), new Uint8Array(12))
-    expect((await open({ path: model, learned })).placement).toBe('inline')
-    writeFileSync(join(folder, 'w.bin'), new Uint8Array(1024 * 1024))
-    expect((await open({ path: model, learned })).placement).toBe('thread')
+    const openAgain = async () => open({ path: model, learned: await known(model, learned) })
+    expect((await openAgain()).placement).toBe('inline')
+    writeFileSync(join(folder, 'w.bin'), new Uint8Array(8 * 1024 * 1024))
+    expect((await openAgain()).placement).toBe('thread')
   })
 
   /** What it begins with where a session a core was learnt. */
@@ -66,9 +75,14 @@ describe('openSession', () => {
   }
 
   it('begins with what was learnt of the artifact', async () => {
-    const session = await open({ learned })
+    const session = await open({ learned: await known(path, learned) })
     expect(layoutOf(session)).toEqual(learned.layout)
     expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('begins anew where something was learnt of other artifacts alone', async () => {
+    const other = modelFolder()('other', addInt64())
+    expect((await open({ learned: await known(other.path, learned) })).instances ?? 1).toBe(1)
   })
 
   it.each([
@@ -77,7 +91,7 @@ describe('openSession', () => {
     { options: { placement: 'thread' } },
     { options: { providers: ['cuda', 'cpu'] } },
   ] as const)('keeps one session where that is asked for: $options', async ({ options }) => {
-    expect((await open({ learned, ...options })).instances ?? 1).toBe(1)
+    expect((await open({ learned: await known(path, learned), ...options })).instances ?? 1).toBe(1)
   })
 
   it('keeps one session of a model that is too large for several', async () => {
@@ -86,7 +100,7 @@ describe('openSession', () => {
     const data = join(model, '../w.bin')
     writeFileSync(data, new Uint8Array(12))
     truncateSync(data, Math.floor((1024 * 1024 * 1024) / coreCount()) + 1) // a hole, which takes no room
-    expect((await open({ path: model, learned })).instances ?? 1).toBe(1)
+    expect((await open({ path: model, learned: await known(model, learned) })).instances ?? 1).toBe(1)
   })
 
   it('leaves a model in its thread whose runs take a millisecond', async () => {

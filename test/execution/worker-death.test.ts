@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { expect, it, vi } from 'vitest'
 import { sharedPermits } from '../../src/execution/permits.js'
 import { openInThread } from '../../src/execution/thread.js'
-import { feeds, temporaryFolder } from './support.js'
+import { identityModel } from '../onnx/models.js'
+import { feeds, modelFolder, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()
 const fake = vi.hoisted(() => ({ path: '' }))
@@ -21,7 +22,7 @@ function installRuntime(name: string, members: string): void {
   )
 }
 
-const artifact = { path: join(folder, 'any.onnx'), intraOpThreads: 1 }
+const artifact = modelFolder()('any', identityModel())
 const permits = sharedPermits()
 
 it.each([

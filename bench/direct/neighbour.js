@@ -1,13 +1,13 @@
 /**
  * What a small model's requests wait for beside a model that is flooded. The aim: p50 at most twice what it is alone,
- * plus one run of the other. Run after `npm run build`: `node bench/neighbour.js [--rounds 10]`
+ * plus one run of the other. Run after `npm run build`: `node bench/direct/neighbour.js [--rounds 10]`
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createServing, onnx } from 'mlserving'
-import { importModels, median, writeModel } from './models.js'
+import { importModels, median, writeModel } from '../models.js'
 import { ramp } from './raw.js'
 import { printMachine, printRow, significant } from './rounds.js'
 

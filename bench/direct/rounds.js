@@ -5,7 +5,7 @@
  */
 import { cpus } from 'node:os'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { median } from './models.js'
+import { median } from '../models.js'
 
 /** @typedef {() => Promise<unknown>} Call */
 /**

@@ -1,6 +1,7 @@
 /**
  * Fifty small models in one process: what each takes of memory beyond its weights, and what a prediction costs beside
- * one of a serving with a single model. Run after `npm run build`: `node --expose-gc bench/many-models.js [--count 50]`
+ * one of a serving with a single model. Run after `npm run build`:
+ * `node --expose-gc bench/direct/many-models.js [--count 50]`
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,7 +11,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { createServing, onnx, ServingError } from 'mlserving'
-import { importModels, writeModel } from './models.js'
+import { importModels, writeModel } from '../models.js'
 import { ramp } from './raw.js'
 import { compare, printMachine, printRow, significant } from './rounds.js'
 

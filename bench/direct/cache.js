@@ -1,13 +1,13 @@
 /**
  * What a cache costs where nothing comes twice, and what it gives where everything does. Run after `npm run build`:
- * `node bench/cache.js [--rounds 15]`
+ * `node bench/direct/cache.js [--rounds 15]`
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createServing, onnx } from 'mlserving'
-import { importModels, writeModel } from './models.js'
+import { importModels, writeModel } from '../models.js'
 import { ramp } from './raw.js'
 import { compare, printMachine } from './rounds.js'
 

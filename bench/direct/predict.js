@@ -1,13 +1,13 @@
 /**
  * What a prediction costs in the process, beside onnxruntime-node itself. Run after `npm run build`:
- * `node bench/predict.js [--only tiny,medium,convolution,transformer] [--rounds 15]`
+ * `node bench/direct/predict.js [--only tiny,medium,convolution,transformer] [--rounds 15]`
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createServing, onnx } from 'mlserving'
-import { importModels, writeModel } from './models.js'
+import { importModels, writeModel } from '../models.js'
 import { ramp, rawSession, rawWorkers, sizeOf } from './raw.js'
 import { compare, printMachine } from './rounds.js'
 

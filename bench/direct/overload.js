@@ -1,7 +1,7 @@
 /**
  * Three times as many requests as a model can answer, for half a minute: what of its peak it still answers in time, how
  * soon the others are refused, and whether memory stays. Run after `npm run build`:
- * `node --expose-gc bench/overload.js [--only convolution,defaults,tiny] [--seconds 30]`
+ * `node --expose-gc bench/direct/overload.js [--only convolution,defaults,tiny] [--seconds 30]`
  *
  * Requests arrive by the clock, whatever becomes of those before them, and latency counts from the intended arrival, so
  * that no delay is hidden. They are made by a timer of a millisecond on the event loop that the serving runs on too:
@@ -14,7 +14,7 @@ import { createHistogram } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { createServing, onnx, ServingError } from 'mlserving'
-import { importModels, writeModel } from './models.js'
+import { importModels, writeModel } from '../models.js'
 import { ramp, sizeOf } from './raw.js'
 import { closedLoop, printMachine, printRow, significant } from './rounds.js'
 
