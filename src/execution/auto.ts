@@ -6,6 +6,8 @@ import { InlineChoice } from './inline-choice.js'
 import { LayoutSearch, type Move } from './layout-search.js'
 import { describeLayout, inlineLayout, isSameLayout, type Layout, type LearnedLayout } from './layout.js'
 import type { RunResult, Session } from './session.js'
+import type { Stretch } from './throughput.js'
+import { LoopCore } from './loop-core.js'
 import { Stage } from './stage.js'
 
 export interface AutoOptions {
@@ -15,6 +17,10 @@ export interface AutoOptions {
   readonly mayInline: boolean
   /** The cores that the layouts are for. */
   readonly cores: number
+  /** The layout that leaves a core to the event loop, where that is busy. Default: none does. */
+  readonly spared?: Layout | undefined
+  /** The share of the time since the last call in which the event loop was busy. Default: as it is. */
+  readonly loopShare?: (() => number) | undefined
   /** What an earlier session of the artifact has learnt. */
   readonly learned?: LearnedLayout | undefined
   /** Told of each move, and of what was measured. */
@@ -50,6 +56,7 @@ export class AutoSession implements Session {
   readonly #clock: Clock
   readonly #inlining: InlineChoice | undefined
   readonly #search: LayoutSearch
+  readonly #loopCore: LoopCore | undefined
   /** When each layout may be moved to, and how long the wait is after the next failure there. */
   readonly #waits = new Map<Layout, { until: number; readonly backoff: Backoff }>()
   #stage: Stage
@@ -67,14 +74,15 @@ export class AutoSession implements Session {
     open: (layout: Layout) => Promise<Session>,
     options: AutoOptions,
   ) {
-    const { layouts, mayInline, learned, clock = systemClock } = options
+    const { layouts, mayInline, spared, loopShare, learned, clock = systemClock } = options
     this.inspection = session.inspection
     this.#open = open
     this.#options = options
     this.#clock = clock
     this.#inlining = mayInline ? new InlineChoice() : undefined
     this.#search = new LayoutSearch(layouts, learned)
-    for (const candidate of [inlineLayout, ...layouts]) {
+    this.#loopCore = spared && new LoopCore(spared, layouts[0], loopShare)
+    for (const candidate of [inlineLayout, ...layouts, ...(spared === undefined ? [] : [spared])]) {
       const firstMs = candidate.instances > 1 ? firstTrialMs : firstReturnMs
       this.#waits.set(candidate, { until: -Infinity, backoff: new Backoff({ firstMs, longestMs: Infinity }) })
     }
@@ -172,7 +180,7 @@ export class AutoSession implements Session {
     } finally {
       const now = this.#clock.now()
       const stretch = throughput.ended(now, done)
-      if (stretch !== undefined && stage === this.#stage) this.#consider(this.#search.observe(stretch, now))
+      if (stretch !== undefined && stage === this.#stage) this.#judgeLayout(stage.layout, stretch, now)
     }
   }
 
@@ -195,6 +203,12 @@ export class AutoSession implements Session {
   #judgeCost(rows: number, computeMs: number, hopMs: number | undefined): void {
     const reason = this.#inlining?.inThread(rows, computeMs, hopMs)
     if (reason !== undefined) this.#consider({ to: inlineLayout, reason })
+  }
+
+  #judgeLayout(layout: Layout, stretch: Stretch, now: number): void {
+    const move = this.#loopCore?.observe(layout)
+    if (move !== undefined) this.#consider(move)
+    else if (layout !== this.#loopCore?.spared) this.#consider(this.#search.observe(stretch, now))
   }
 
   #leaveInline(reason: string | undefined): void {
@@ -224,6 +238,7 @@ export class AutoSession implements Session {
     if (isDefeat) this.#postpone(left.layout)
     this.#stage = this.#enter(to, session)
     this.#inlining?.clear()
+    this.#loopCore?.entered()
     this.#report(`moves to ${describeLayout(to)}: ${reason}`)
     this.#gate = left.idle()
     await this.#gate

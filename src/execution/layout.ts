@@ -54,6 +54,11 @@ export function threadLayouts(cores: number, maxInstances: number): [Layout, ...
   return layouts
 }
 
+/** One session on all cores but one, which is the event loop's; undefined where there is but one core. */
+export function layoutBesideLoop(cores: number): Layout | undefined {
+  return cores < 2 ? undefined : { placement: 'thread', instances: 1, intraOpThreads: cores - 1 }
+}
+
 export function isSameLayout(a: Layout, b: Layout): boolean {
   return a.placement === b.placement && a.instances === b.instances && a.intraOpThreads === b.intraOpThreads
 }

@@ -7,7 +7,7 @@ import { inspectedBytes } from './inspection.js'
 import { InlineSession } from './inline.js'
 import { ModelFile } from './model-file.js'
 import { Instances, type InstancesOptions } from './instances.js'
-import { type Layout, type LearnedLayout, threadLayouts } from './layout.js'
+import { type Layout, layoutBesideLoop, type LearnedLayout, threadLayouts } from './layout.js'
 import { coreCount, sharedPermits } from './permits.js'
 import { openInProcess } from './process.js'
 import { nameOf, type Provider } from './providers.js'
@@ -91,12 +91,21 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const bytes = await modelBytes(file, copiesBytes)
   const mayInline = runTimeoutMs === undefined && isSafeInline() && bytes <= smallBytes
   const isGiven = options.instances !== undefined || options.intraOpThreads !== undefined
-  const layouts =
-    isGiven || worker === 'shared' ? ([fixed] as const) : threadLayouts(cores, copiesBytes / bytes)
+  const isFixed = isGiven || worker === 'shared'
+  const layouts = isFixed ? ([fixed] as const) : threadLayouts(cores, copiesBytes / bytes)
+  const spared = isFixed ? undefined : layoutBesideLoop(cores)
   if (!mayInline && layouts.length === 1) return open(fixed)
   const sha256 = learned.size > 0 ? await file.sha256() : undefined
   const known = sha256 === undefined ? undefined : learned.get(sha256)
-  return AutoSession.create(open, { layouts, mayInline, cores, learned: known, onMoved, clock })
+  return AutoSession.create(open, {
+    layouts,
+    spared,
+    mayInline,
+    cores,
+    learned: known,
+    onMoved,
+    clock,
+  })
 }
 
 /** What of a model's options does not go together, if anything. */

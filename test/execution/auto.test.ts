@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { AutoSession } from '../../src/execution/auto.js'
 import { Instances } from '../../src/execution/instances.js'
 import { type Clock, systemClock } from '../../src/clock.js'
-import { threadLayouts, type Layout, type LearnedLayout } from '../../src/execution/layout.js'
+import {
+  layoutBesideLoop,
+  threadLayouts,
+  type Layout,
+  type LearnedLayout,
+} from '../../src/execution/layout.js'
 import type { Place } from '../../src/execution/session.js'
 import { ManualClock } from '../manual-clock.js'
 import { addInt64 } from '../onnx/models.js'
@@ -248,6 +253,9 @@ class Cores {
     this.intervalMs = { 1: wideMs, 2: parallelMs }
   }
 
+  /** The share of time in which the event loop is busy. */
+  loopShare = 0.5
+
   readonly #open = async ({ placement, instances }: Layout): Promise<FakeSession> => {
     const { failure } = this
     this.failure = undefined
@@ -261,6 +269,8 @@ class Cores {
   async start(learned?: LearnedLayout): Promise<AutoSession> {
     this.#session = await AutoSession.create(this.#open, {
       layouts: threadLayouts(2, 2),
+      spared: layoutBesideLoop(2),
+      loopShare: () => this.loopShare,
       mayInline: false,
       cores: 2,
       learned,
@@ -313,6 +323,26 @@ describe('a session under load', () => {
     await session.close()
     expect(cores.living).toEqual([])
     expect(cores.clock.timers).toBe(0)
+  })
+
+  it('leaves a core to the event loop while that is busy all the time', async () => {
+    const cores = new Cores(20, 16)
+    cores.loopShare = 1
+    const session = await cores.start()
+    await cores.load(judgedRuns)
+    cores.loopShare = 0.7
+    await cores.load(2 * judgedRuns)
+    expect(cores.messages).toEqual([
+      'moves to 1 session of 1 thread: the event loop is busy 100 % of the time, and needs a core of its own',
+    ])
+    cores.loopShare = 0.3
+    await cores.load(2 * judgedRuns)
+    expect(cores.messages.slice(1)).toEqual([
+      'moves to 1 session of 2 threads: the event loop is busy 30 % of the time, and needs no core of its own',
+    ])
+    expect(cores.opened).toHaveLength(3)
+    await session.close()
+    expect(cores.living).toEqual([])
   })
 
   it('returns where it gets no more done, and tries again ever later', async () => {

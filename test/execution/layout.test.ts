@@ -1,5 +1,11 @@
-import { describe, expect, it } from 'vitest'
-import { describeLayout, inlineLayout, layoutOf, threadLayouts } from '../../src/execution/layout.js'
+import { describe, expect, it, test } from 'vitest'
+import {
+  describeLayout,
+  inlineLayout,
+  layoutBesideLoop,
+  layoutOf,
+  threadLayouts,
+} from '../../src/execution/layout.js'
 import { FakeSession } from './fake-session.js'
 
 describe('the layouts of threads', () => {
@@ -29,4 +35,9 @@ it('a layout is read from a session, and told in words', () => {
     '1 session of 4 threads',
   )
   expect(describeLayout(inlineLayout)).toBe('a session inline')
+})
+
+test('the layout beside a busy event loop has all cores but one', () => {
+  expect(layoutBesideLoop(1)).toBeUndefined()
+  expect(layoutBesideLoop(8)).toEqual({ placement: 'thread', instances: 1, intraOpThreads: 7 })
 })
