@@ -1,4 +1,5 @@
 import { asServingError, ServingError } from '../errors.js'
+import { Link } from '../linked-list.js'
 import type { Batchable, Executor, RunContext } from './executor.js'
 
 /** What answers a request of a batch. */
@@ -35,7 +36,7 @@ export interface RanBatch {
 }
 
 /** Runs one batch of requests and gives each its own rows of the result. */
-export class BatchRun<I, R> implements RunContext {
+export class BatchRun<I, R> extends Link implements RunContext {
   /** Of all its requests. */
   readonly rows: number
   /** Rows that were answered with a result. */
@@ -52,6 +53,7 @@ export class BatchRun<I, R> implements RunContext {
     private readonly requests: readonly BatchRequest<I, R>[],
     private readonly onRun: (ran: RanBatch) => void,
   ) {
+    super()
     this.rows = rowsOf(requests)
     this.#waiting = requests.length
     this.#searches = 2 * Math.ceil(Math.log2(Math.max(1, requests.length)))

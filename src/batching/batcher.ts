@@ -5,6 +5,7 @@ import { BatchPlan } from './batch-plan.js'
 import { BatchRun, type BatchAnswer, type RanBatch } from './batch-run.js'
 import { DrainRate } from './drain-rate.js'
 import type { Batchable, Executor, RunContext } from './executor.js'
+import { LinkedList } from '../linked-list.js'
 import { LimitsWatch, type WaitLimits } from './limits-watch.js'
 import { QueuedRequest } from './queued-request.js'
 import { submitInParts } from './request-parts.js'
@@ -64,7 +65,7 @@ export class Batcher<I, R> implements BatchSource {
   readonly #waiting = new WaitingQueue<QueuedRequest<I, R>>()
   readonly #rate = new DrainRate()
   readonly #admission: Admission
-  readonly #runs = new Set<BatchRun<I, R>>()
+  readonly #runs = new LinkedList<BatchRun<I, R>>()
   /** Requests that wait for room in the queue. */
   readonly #blocked = new Set<QueuedRequest<I, R>>()
   /** Requests that were split, as long as a part of theirs is not answered: parts wait for room outside the queue. */
@@ -323,7 +324,7 @@ export class Batcher<I, R> implements BatchSource {
     this.#runs.add(run)
     this.#unblock()
     void run.run(now).then((computeMs) => {
-      this.#runs.delete(run)
+      this.#runs.remove(run)
       this.#running--
       this.#runningRows -= run.rows
       this.#unblock()

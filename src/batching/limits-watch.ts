@@ -1,5 +1,6 @@
 import { ServingError } from '../errors.js'
 import type { Clock, Timer } from '../clock.js'
+import { Link, LinkedList } from '../linked-list.js'
 
 /** What bounds a request's wait; all optional. */
 export interface WaitLimits {
@@ -10,13 +11,23 @@ export interface WaitLimits {
 
 type OnLimit = (error: ServingError) => void
 
+/** Whom to tell of one limit. */
+class Watcher extends Link {
+  constructor(
+    readonly onLimit: OnLimit,
+    readonly deadlineMs = Infinity,
+  ) {
+    super()
+  }
+}
+
 /**
  * Watches the limits of many requests with one timer, and one listener on a signal that many share
  * (`AbortSignal.any` and a listener each cost microseconds, and an 11th listener warns).
  */
 export class LimitsWatch {
   readonly #clock: Clock
-  readonly #deadlines = new Map<OnLimit, number>()
+  readonly #deadlines = new LinkedList<Watcher>()
   #timer: Timer | undefined
   #timerAt = Infinity
 
@@ -32,14 +43,15 @@ export class LimitsWatch {
 
   /** Calls `onLimit` once when a limit is met, unless the returned function was called before. */
   watch({ signal, deadlineMs }: WaitLimits, onLimit: OnLimit): () => void {
-    if (signal !== undefined) listenersOf(signal).add(onLimit)
-    if (deadlineMs !== undefined) {
-      this.#deadlines.set(onLimit, deadlineMs)
-      this.#arm(deadlineMs)
+    const bySignal = signal && listen(signal, onLimit)
+    const byDeadline = deadlineMs === undefined ? undefined : new Watcher(onLimit, deadlineMs)
+    if (byDeadline !== undefined) {
+      this.#deadlines.add(byDeadline)
+      this.#arm(byDeadline.deadlineMs)
     }
     return () => {
-      if (signal !== undefined) unlisten(signal, onLimit)
-      if (deadlineMs !== undefined) this.#forget(onLimit)
+      if (signal !== undefined && bySignal !== undefined) unlisten(signal, bySignal)
+      if (byDeadline !== undefined) this.#forget(byDeadline)
     }
   }
 
@@ -55,15 +67,15 @@ export class LimitsWatch {
     this.#timerAt = Infinity
     const now = this.#clock.now()
     let next = Infinity
-    for (const [onLimit, deadlineMs] of this.#deadlines) {
-      if (deadlineMs > now) next = Math.min(next, deadlineMs)
-      else if (this.#deadlines.delete(onLimit)) onLimit(timedOut())
+    for (const watcher of [...this.#deadlines]) {
+      if (watcher.deadlineMs > now) next = Math.min(next, watcher.deadlineMs)
+      else if (this.#deadlines.remove(watcher)) watcher.onLimit(timedOut())
     }
     if (next < Infinity) this.#arm(next)
   }
 
-  #forget(onLimit: OnLimit): void {
-    this.#deadlines.delete(onLimit)
+  #forget(watcher: Watcher): void {
+    this.#deadlines.remove(watcher)
     if (this.#deadlines.size > 0) return
     this.#timer?.clear()
     this.#timerAt = Infinity
@@ -71,7 +83,7 @@ export class LimitsWatch {
 }
 
 /** Whom to tell of a signal's abort. */
-const listeners = new WeakMap<AbortSignal, Set<OnLimit>>()
+const listeners = new WeakMap<AbortSignal, LinkedList<Watcher>>()
 
 /** Signals that many requests have one after another: their listener stays. */
 const keptSignals = new WeakSet<AbortSignal>()
@@ -85,18 +97,24 @@ export function listenForGood(signal: AbortSignal): void {
   listenersOf(signal)
 }
 
-function listenersOf(signal: AbortSignal): Set<OnLimit> {
+function listenersOf(signal: AbortSignal): LinkedList<Watcher> {
   let waiting = listeners.get(signal)
   if (waiting === undefined) {
-    listeners.set(signal, (waiting = new Set()))
+    listeners.set(signal, (waiting = new LinkedList()))
     signal.addEventListener('abort', onAbort, { once: true })
   }
   return waiting
 }
 
-function unlisten(signal: AbortSignal, onLimit: OnLimit): void {
+function listen(signal: AbortSignal, onLimit: OnLimit): Watcher {
+  const watcher = new Watcher(onLimit)
+  listenersOf(signal).add(watcher)
+  return watcher
+}
+
+function unlisten(signal: AbortSignal, watcher: Watcher): void {
   const waiting = listeners.get(signal)
-  waiting?.delete(onLimit)
+  waiting?.remove(watcher)
   if (waiting?.size !== 0 || keptSignals.has(signal)) return
   listeners.delete(signal)
   signal.removeEventListener('abort', onAbort)
@@ -106,7 +124,7 @@ function onAbort(event: Event): void {
   const signal = event.target as AbortSignal
   const waiting = listeners.get(signal) ?? []
   listeners.delete(signal)
-  for (const onLimit of waiting) onLimit(aborted(signal))
+  for (const { onLimit } of [...waiting]) onLimit(aborted(signal))
 }
 
 function aborted(signal: AbortSignal): ServingError {

@@ -1,16 +1,17 @@
 import { ServingError } from '../errors.js'
+import { Link, type Linked } from '../linked-list.js'
 import type { BatchAnswer, BatchRequest } from './batch-run.js'
 import type { Priority, Waiting } from './waiting.js'
 
 /** What is known of a request when it comes. */
-interface Arrival<I> extends Waiting {
+interface Arrival<I> extends Omit<Waiting, keyof Linked> {
   readonly input: I
   readonly submittedAt: number
   readonly deadlineMs: number | undefined
 }
 
 /** A request from its submission to its answer. */
-export class QueuedRequest<I, R> implements Waiting, BatchRequest<I, R> {
+export class QueuedRequest<I, R> extends Link implements Waiting, BatchRequest<I, R> {
   readonly input: I
   readonly rows: number
   readonly bytes: number
@@ -31,6 +32,7 @@ export class QueuedRequest<I, R> implements Waiting, BatchRequest<I, R> {
     private readonly reject: (error: ServingError) => void,
     arrival: Arrival<I>,
   ) {
+    super()
     this.input = arrival.input
     this.rows = arrival.rows
     this.bytes = arrival.bytes

@@ -1,8 +1,10 @@
+import { LinkedList, type Linked } from '../linked-list.js'
+
 /** 0 goes first. */
 export type Priority = 0 | 1 | 2
 
 /** What a queue needs to know of what waits in it. */
-export interface Waiting {
+export interface Waiting extends Linked {
   readonly rows: number
   readonly bytes: number
   /** What one row takes part in: a batch costs its rows times the most of these. */
@@ -29,10 +31,10 @@ interface Tenant {
   waiting: number
 }
 
-/** Requests of one signature and priority, by tenant; a set keeps the order of arrival. */
-type Line<W> = Map<string, Set<W>>
+/** Requests of one signature and priority, by tenant. */
+type Line<W extends Linked> = Map<string, LinkedList<W>>
 
-type Lane<W> = readonly [Line<W>, Line<W>, Line<W>]
+type Lane<W extends Linked> = readonly [Line<W>, Line<W>, Line<W>]
 
 /** Tenants that are remembered beside those who wait. */
 const mostTenants = 4096
@@ -75,7 +77,7 @@ export class WaitingQueue<W extends Waiting> {
     if (lane === undefined) this.#lanes.set(request.signature, (lane = [new Map(), new Map(), new Map()]))
     const line = lane[request.priority]
     let requests = line.get(request.tenant)
-    if (requests === undefined) line.set(request.tenant, (requests = new Set()))
+    if (requests === undefined) line.set(request.tenant, (requests = new LinkedList()))
     requests.add(request)
     this.#tenant(request.tenant).waiting++
     this.#rows += request.rows
@@ -96,7 +98,7 @@ export class WaitingQueue<W extends Waiting> {
     const lane = this.#lanes.get(request.signature)
     const line = lane?.[request.priority]
     const requests = line?.get(request.tenant)
-    if (lane === undefined || line === undefined || requests?.delete(request) !== true) return false
+    if (lane === undefined || line === undefined || requests?.remove(request) !== true) return false
     if (requests.size === 0) {
       // The last of its kind stays, empty: what comes next is mostly like it.
       if (line.size > 1) line.delete(request.tenant)
@@ -107,7 +109,7 @@ export class WaitingQueue<W extends Waiting> {
     this.#rowsOf[request.priority] -= request.rows
     this.#bytes -= request.bytes
     this.#size--
-    if (this.#size === 0) this.#tenants.clear()
+    if (this.#size === 0 && this.#tenants.size > 1) this.#tenants.clear()
     return true
   }
 
@@ -142,7 +144,7 @@ export class WaitingQueue<W extends Waiting> {
     for (const lane of this.#lanes.values()) {
       for (const line of lane) {
         for (const requests of line.values()) {
-          const first = firstOf(requests)
+          const first = requests.first
           if (first !== undefined && (oldest === undefined || first.sequence < oldest.sequence))
             oldest = first
         }
@@ -157,7 +159,7 @@ export class WaitingQueue<W extends Waiting> {
       if (line.size === 0) continue
       let next: W | undefined
       for (const requests of line.values()) {
-        const first = firstOf(requests)
+        const first = requests.first
         if (first !== undefined && (next === undefined || this.#goesBefore(first, next))) next = first
       }
       if (next !== undefined) return next
@@ -222,14 +224,9 @@ export class WaitingQueue<W extends Waiting> {
   }
 }
 
-function isEmpty<W>(lane: Lane<W>): boolean {
+function isEmpty<W extends Linked>(lane: Lane<W>): boolean {
   return lane.every((line) => {
     for (const { size } of line.values()) if (size > 0) return false
     return true
   })
-}
-
-function firstOf<W>(requests: ReadonlySet<W>): W | undefined {
-  for (const request of requests) return request
-  return undefined
 }

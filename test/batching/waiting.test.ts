@@ -17,6 +17,9 @@ function item(name: string, options: Partial<Omit<Item, 'name'>> = {}): Item {
     priority: 1,
     tenant: '',
     sequence: sequence++,
+    list: undefined,
+    previous: undefined,
+    next: undefined,
     ...options,
   }
 }
