@@ -76,6 +76,41 @@ describe('a curve', () => {
     expect(curve.estimateMs(8)).toBe(32)
   })
 
+  describe('where each request has several rows', () => {
+    /** Runs a queue of requests of so many rows that is never empty. */
+    const runs = (curve: CostCurve, rows: number, count: number, cost = overhead) => {
+      for (let i = 0; i < count; i++) {
+        const batch = rows * Math.max(1, Math.floor(curve.capRows / rows))
+        curve.observe(batch, cost(batch))
+      }
+    }
+
+    it.each([2, 4, 5, 32])('finds that batches pay, of requests of %d rows', (rows) => {
+      const curve = new CostCurve(128)
+      runs(curve, rows, 100)
+      expect(curve.bestRows).toBe(128)
+      expect(curve.gain).toBeGreaterThan(2)
+    })
+
+    it('finds that they do not, and says so', () => {
+      const curve = new CostCurve(128)
+      runs(curve, 4, 100, proportional)
+      expect(curve).toMatchObject({ isSettled: true, bestRows: 1, gain: 1 })
+    })
+
+    it.each([0, 3])('does not stay with requests alone once that was reviewed, after %d of one row', (single) => {
+      const curve = new CostCurve(128)
+      runs(curve, 1, single)
+      let alone = 0
+      for (let i = 0; i < 3000; i++) {
+        runs(curve, 4, 1)
+        if (curve.capRows === 1) alone++
+      }
+      expect(curve.bestRows).toBeGreaterThan(32)
+      expect(alone).toBeLessThan(20)
+    })
+  })
+
   it('goes on from what another has learnt', () => {
     const learnt = JSON.parse(JSON.stringify(learn(overhead))) as Record<string, number>
     const curve = new CostCurve(128, learnt)
