@@ -1,3 +1,5 @@
+import { TenantLine, type Tenant } from './tenant-line.js'
+
 /** 0 goes first. */
 export type Priority = 0 | 1 | 2
 
@@ -23,16 +25,8 @@ export interface BatchBounds {
   readonly maxElements: number
 }
 
-/** What a tenant was given, in rows on the queue's scale, and how many of its requests wait. */
-interface Tenant {
-  servedRows: number
-  waiting: number
-}
-
-/** Requests of one signature and priority, by tenant; a set keeps the order of arrival. */
-type Line<W> = Map<string, Set<W>>
-
-type Lane<W> = readonly [Line<W>, Line<W>, Line<W>]
+/** Requests of one signature, by priority. */
+type Lane<W extends Waiting> = readonly [TenantLine<W>, TenantLine<W>, TenantLine<W>]
 
 /** Tenants that are remembered beside those who wait. */
 const mostTenants = 4096
@@ -42,7 +36,7 @@ const oldestEvery = 8
 
 /**
  * Requests that wait for a batch: by priority, then by whose turn it is, then by arrival, in lanes of one signature
- * each. Adding and removing take constant time, so that an aborted request leaves at once, wherever it stands.
+ * each. An aborted request leaves at once, wherever it stands.
  *
  * Between tenants the next is the one that was given the fewest rows: start-time fair queueing (Goyal, Vin, Cheng,
  * 1996). One that had nothing waiting goes on from where the others are now, and has no claim on the time before.
@@ -72,12 +66,13 @@ export class WaitingQueue<W extends Waiting> {
 
   add(request: W): void {
     let lane = this.#lanes.get(request.signature)
-    if (lane === undefined) this.#lanes.set(request.signature, (lane = [new Map(), new Map(), new Map()]))
-    const line = lane[request.priority]
-    let requests = line.get(request.tenant)
-    if (requests === undefined) line.set(request.tenant, (requests = new Set()))
-    requests.add(request)
-    this.#tenant(request.tenant).waiting++
+    if (lane === undefined) {
+      lane = [new TenantLine(), new TenantLine(), new TenantLine()]
+      this.#lanes.set(request.signature, lane)
+    }
+    const tenant = this.#tenant(request.tenant)
+    tenant.waiting++
+    lane[request.priority].add(request, tenant)
     this.#rows += request.rows
     this.#rowsOf[request.priority] += request.rows
     this.#bytes += request.bytes
@@ -94,13 +89,8 @@ export class WaitingQueue<W extends Waiting> {
   /** @returns false where the request did not wait */
   remove(request: W): boolean {
     const lane = this.#lanes.get(request.signature)
-    const line = lane?.[request.priority]
-    const requests = line?.get(request.tenant)
-    if (lane === undefined || line === undefined || requests?.delete(request) !== true) return false
-    if (requests.size === 0) {
-      line.delete(request.tenant)
-      if (lane.every(({ size }) => size === 0)) this.#lanes.delete(request.signature)
-    }
+    if (lane?.[request.priority].remove(request) !== true) return false
+    if (lane.every(({ isEmpty }) => isEmpty)) this.#lanes.delete(request.signature)
     this.#leave(request.tenant)
     this.#rows -= request.rows
     this.#rowsOf[request.priority] -= request.rows
@@ -140,10 +130,8 @@ export class WaitingQueue<W extends Waiting> {
     let oldest: W | undefined
     for (const lane of this.#lanes.values()) {
       for (const line of lane) {
-        for (const requests of line.values()) {
-          const first = firstOf(requests)
-          if (first !== undefined && (oldest === undefined || first.sequence < oldest.sequence))
-            oldest = first
+        for (const first of line.firsts()) {
+          if (oldest === undefined || first.sequence < oldest.sequence) oldest = first
         }
       }
     }
@@ -152,16 +140,8 @@ export class WaitingQueue<W extends Waiting> {
 
   /** Whose turn it is in a lane. */
   #next(lane: Lane<W>): W | undefined {
-    for (const line of lane) {
-      if (line.size === 0) continue
-      let next: W | undefined
-      for (const requests of line.values()) {
-        const first = firstOf(requests)
-        if (first !== undefined && (next === undefined || this.#goesBefore(first, next))) next = first
-      }
-      if (next !== undefined) return next
-    }
-    return undefined
+    const [high, normal, low] = lane
+    return high.next() ?? normal.next() ?? low.next()
   }
 
   #goesBefore(a: W, b: W): boolean {
@@ -216,12 +196,7 @@ export class WaitingQueue<W extends Waiting> {
 
   *[Symbol.iterator](): Iterator<W> {
     for (const lane of this.#lanes.values()) {
-      for (const line of lane) for (const requests of line.values()) yield* requests
+      for (const line of lane) yield* line
     }
   }
-}
-
-function firstOf<W>(requests: ReadonlySet<W>): W | undefined {
-  for (const request of requests) return request
-  return undefined
 }

@@ -98,17 +98,20 @@ describe('a curve', () => {
       expect(curve).toMatchObject({ isSettled: true, bestRows: 1, gain: 1 })
     })
 
-    it.each([0, 3])('does not stay with requests alone once that was reviewed, after %d of one row', (single) => {
-      const curve = new CostCurve(128)
-      runs(curve, 1, single)
-      let alone = 0
-      for (let i = 0; i < 3000; i++) {
-        runs(curve, 4, 1)
-        if (curve.capRows === 1) alone++
-      }
-      expect(curve.bestRows).toBeGreaterThan(32)
-      expect(alone).toBeLessThan(20)
-    })
+    it.each([0, 3])(
+      'does not stay with requests alone once that was reviewed, after %d of one row',
+      (single) => {
+        const curve = new CostCurve(128)
+        runs(curve, 1, single)
+        let alone = 0
+        for (let i = 0; i < 3000; i++) {
+          runs(curve, 4, 1)
+          if (curve.capRows === 1) alone++
+        }
+        expect(curve.bestRows).toBeGreaterThan(32)
+        expect(alone).toBeLessThan(20)
+      },
+    )
   })
 
   it('goes on from what another has learnt', () => {
