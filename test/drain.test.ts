@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { createServing, custom, onnx, type CustomOptions } from '../src/index.js'
 import { quietLogger } from './models/quiet-logger.js'
 import { temporaryRepository } from './models/temporary-repository.js'
-import { identityModel } from './onnx/models.js'
+import { identityModel, loopModel } from './onnx/models.js'
 
 /** A serving of one model that answers when the test says so. */
 function servingOf(options: { drainTimeoutMs?: number } = {}) {
@@ -104,6 +104,20 @@ describe('close', () => {
     })
     await serving.ready()
     const answer = expect(serving.predict('m', {})).rejects.toMatchObject({ code: 'CLOSED' })
+    await serving.close()
+    await answer
+  })
+
+  it('ends although a run in a process never does, and so does the request', async () => {
+    const root = temporaryRepository({ 'm/1/model.onnx': loopModel({ ms: 600_000 }) })
+    const serving = createServing({
+      models: { m: onnx({ source: `${root}/m`, placement: 'process', batching: false }) },
+      logger: quietLogger(),
+      drainTimeoutMs: 200,
+    })
+    await serving.ready()
+    const answer = expect(serving.predict('m', { x: [1, 2, 3, 4] })).rejects.toMatchObject({ code: 'CLOSED' })
+    await turn()
     await serving.close()
     await answer
   })

@@ -142,16 +142,17 @@ export class Instances implements Session {
     await opening
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  close(isCutOff = false): Promise<void> {
+    return (this.#closing ??= this.#close(isCutOff))
   }
 
-  async #close(): Promise<void> {
+  async #close(isCutOff: boolean): Promise<void> {
     this.#cancelRetries()
     await Promise.all(
       this.#instances.map(async (instance) => {
-        await instance.opening
-        await instance.session?.close()
+        // What is opened still is closed as soon as it is.
+        if (!isCutOff) await instance.opening
+        await instance.session?.close(isCutOff)
       }),
     )
   }

@@ -91,15 +91,16 @@ export class WorkerSession implements Session {
     return answer
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  close(isCutOff = false): Promise<void> {
+    return (this.#closing ??= this.#close(isCutOff))
   }
 
-  async #close(): Promise<void> {
+  async #close(isCutOff: boolean): Promise<void> {
     if (this.#host.death === undefined) {
       await new Promise<void>((resolve) => {
         this.#closed = resolve
         this.#host.ask({ type: 'close', session: this.#key })
+        if (isCutOff) this.#host.cutOff()
       })
     }
     await this.#host.closed(this.#key)
@@ -146,7 +147,9 @@ export class WorkerSession implements Session {
     for (const id of [...this.#pending.keys()]) {
       const run = this.#take(id)
       const hasBegun = run?.begun === true || id === computing
-      run?.reject(hasBegun ? death : new NotBegun(death.message, this.#host.copiesFeeds))
+      // Of one that is being closed there is no other to give its feeds to.
+      const hasFeeds = this.#host.copiesFeeds && this.#closing === undefined
+      run?.reject(hasBegun ? death : new NotBegun(death.message, hasFeeds))
     }
     this.#closed?.()
     if (this.#closing === undefined) this.#die(death)

@@ -87,7 +87,7 @@ export async function openOnnxModel(
       batchSafety,
       session,
       died: session.died,
-      close: () => session.close(),
+      close: (isCutOff) => session.close(isCutOff),
     }
   } catch (error) {
     await session.close()
