@@ -41,6 +41,8 @@ export class Instances implements Session {
   #die: (reason: ServingError) => void = () => {}
   #death: ServingError | undefined
   #closing: Promise<void> | undefined
+  /** Ends the wait of a close for an instance that is being opened. */
+  #cutOff: () => void = () => {}
 
   private constructor(
     first: Session,
@@ -143,16 +145,22 @@ export class Instances implements Session {
   }
 
   close(isCutOff = false): Promise<void> {
-    return (this.#closing ??= this.#close(isCutOff))
+    const closing = (this.#closing ??= this.#close())
+    if (isCutOff) {
+      this.#cutOff()
+      for (const { session } of this.#instances) session?.close(true).catch(() => {}) // the failure of the first call
+    }
+    return closing
   }
 
-  async #close(isCutOff: boolean): Promise<void> {
+  async #close(): Promise<void> {
     this.#cancelRetries()
+    const cutOff = new Promise<void>((resolve) => (this.#cutOff = resolve))
     await Promise.all(
       this.#instances.map(async (instance) => {
-        // What is opened still is closed as soon as it is.
-        if (!isCutOff) await instance.opening
-        await instance.session?.close(isCutOff)
+        // One that is opened even after that is closed as soon as it is there.
+        await Promise.race([instance.opening, cutOff])
+        await instance.session?.close()
       }),
     )
   }

@@ -66,7 +66,7 @@ export interface Session extends LoadedArtifact {
    */
   run(feeds: Feeds): Promise<RunResult>
   /**
-   * Waits for runs that were handed over, then gives everything back. A second call joins the first.
+   * Waits for runs that were handed over, then gives everything back. A second call joins the first, and may cut it off.
    * @param isCutOff whether to wait only for runs that can't be ended: a process is killed
    */
   close(isCutOff?: boolean): Promise<void>

@@ -92,15 +92,16 @@ export class WorkerSession implements Session {
   }
 
   close(isCutOff = false): Promise<void> {
-    return (this.#closing ??= this.#close(isCutOff))
+    const closing = (this.#closing ??= this.#close())
+    if (isCutOff && this.#host.death === undefined) this.#host.cutOff()
+    return closing
   }
 
-  async #close(isCutOff: boolean): Promise<void> {
+  async #close(): Promise<void> {
     if (this.#host.death === undefined) {
       await new Promise<void>((resolve) => {
         this.#closed = resolve
         this.#host.ask({ type: 'close', session: this.#key })
-        if (isCutOff) this.#host.cutOff()
       })
     }
     await this.#host.closed(this.#key)

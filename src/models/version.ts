@@ -339,9 +339,12 @@ export class ModelVersion {
     this.learn()
     this.#loaded = undefined
     loaded.cache?.close()
-    const isCutOff = this.#cutOff.isOver
-    if (isCutOff) loaded.batcher.cutOff(closed())
-    await loaded.model.close(isCutOff)
+    // Runs may still be under way that nobody waits for: they are waited for no longer than requests are.
+    const forget = this.#cutOff.onCutOff(() => {
+      loaded.batcher.cutOff(closed())
+      loaded.model.close(true).catch(() => {}) // the failure of the one below
+    })
+    await loaded.model.close().finally(forget)
     this.#state = 'unloaded'
   }
 }
