@@ -42,14 +42,19 @@ export type LearntCosts = Readonly<Record<string, number>>
 export class CostCurve {
   /** A power of two. */
   readonly #maxRows: number
+  readonly #longestRunMs: number
   /** By the exponent of two; with holes. */
   readonly #sizes: (Size | undefined)[] = []
   #best = 1
   #untilReview = reviewEvery
 
-  /** @param learnt what another curve had learnt; entries that are no costs are ignored */
-  constructor(maxRows: number, learnt: LearntCosts = {}) {
+  /**
+   * @param learnt what another curve had learnt; entries that are no costs are ignored
+   * @param longestRunMs no run of several rows is to take longer, as far as that can be told. Default: any time.
+   */
+  constructor(maxRows: number, learnt: LearntCosts = {}, longestRunMs = Infinity) {
     this.#maxRows = 2 ** Math.floor(Math.log2(maxRows))
+    this.#longestRunMs = longestRunMs
     for (const [rows, rowMs] of Object.entries(learnt)) {
       const size = Math.log2(Number(rows))
       if (Number.isInteger(size) && size >= 0 && rowMs > 0) {
@@ -63,8 +68,14 @@ export class CostCurve {
   get capRows(): number {
     const untried = this.#untried()
     if (untried !== undefined) return untried
-    if (this.#untilReview > 0) return this.#best
-    return this.#best === 1 ? Math.min(alwaysTriedRows << this.#least, this.#maxRows) : 1
+    if (this.#untilReview > 0) return this.#inTime(this.#best)
+    return this.#best === 1 ? this.#inTime(Math.min(alwaysTriedRows << this.#least, this.#maxRows)) : 1
+  }
+
+  /** At most so many rows, and as many as a run may have by its time. */
+  #inTime(rows: number): number {
+    while (rows > 1 && (this.estimateMs(rows) ?? 0) > this.#longestRunMs) rows /= 2
+    return rows
   }
 
   /** Whether all sizes that promise something were tried. */
@@ -150,7 +161,7 @@ export class CostCurve {
       if (own === undefined) {
         // Where larger runs are known, requests come so that this one may never be.
         if (size < largest) continue
-        return 2 ** size
+        return this.#inTime(2 ** size) === 2 ** size ? 2 ** size : undefined
       }
       const gained = before === undefined || before / own >= worthDoubling
       if (!gained && 2 ** size >= alwaysTriedRows << least) return undefined

@@ -73,7 +73,7 @@ export async function openOnnxModel(
     if (isDeclared(batching) && !codec.batched)
       throw new ServingError('INVALID_CODEC', `${label}: ${noAxis}.`)
     const batchSafety = codec.batched
-      ? safetyOf(session, batching)
+      ? safetyOf(session, options)
       : statedSafety({ safe: false, by: 'refused', reason: noAxis })
     const ragged = codec.batched ? raggedOf(label, session.signature, batching) : undefined
     return {
@@ -99,12 +99,12 @@ function inputsOf({ signature }: Session): string {
   return signature.inputs.map((input) => `"${input.name}" (${describe(input)})`).join(', ')
 }
 
-function safetyOf(session: Session, batching: OnnxVersionOptions['batching']): BatchProof {
+function safetyOf(session: Session, { batching, runTimeoutMs }: OnnxVersionOptions): BatchProof {
   if (batching === false)
     return statedSafety({ safe: false, by: 'declared', reason: 'batching is turned off' })
   if (isDeclared(batching))
     return statedSafety({ safe: true, by: 'declared', reason: 'rows are said not to affect each other' })
-  return new AutomaticProof(session)
+  return new AutomaticProof(session, runTimeoutMs)
 }
 
 function rowsOf(

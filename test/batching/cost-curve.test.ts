@@ -114,6 +114,22 @@ describe('a curve', () => {
     )
   })
 
+  it('tries no batch that would take longer than a run may, and is content with what there is', () => {
+    const linear = (rows: number) => 10 * rows
+    const curve = new CostCurve(128, {}, 25)
+    const tried = Array.from({ length: 2000 }, () => run(curve, linear))
+    expect(Math.max(...tried)).toBe(2)
+    expect(curve).toMatchObject({ isSettled: true, bestRows: 1 })
+    const paying = new CostCurve(128, {}, 25)
+    const sizes = Array.from({ length: 2000 }, () => run(paying, (rows) => 9 + rows))
+    expect(Math.max(...sizes.map((rows) => 9 + rows))).toBeLessThanOrEqual(25)
+    expect(paying.bestRows).toBe(4)
+  })
+
+  it('holds what another has learnt to the time that a run may take', () => {
+    expect(new CostCurve(128, { 1: 1, 2: 0.5, 4: 0.25, 64: 0.2 }, 10).capRows).toBe(32)
+  })
+
   it('goes on from what another has learnt', () => {
     const learnt = JSON.parse(JSON.stringify(learn(overhead))) as Record<string, number>
     const curve = new CostCurve(128, learnt)
