@@ -44,8 +44,8 @@ const oldestEvery = 8
 export class WaitingQueue<W extends Waiting> {
   readonly #lanes = new Map<string, Lane<W>>()
   readonly #tenants = new Map<string, Tenant>()
-  /** How far the tenant that was served last had come. */
-  #servedRows = 0
+  /** By priority: how far the tenant had come whose turn it was last, which was the least of those that waited. */
+  readonly #servedRows: [number, number, number] = [0, 0, 0]
   #batches = 0
   readonly #rowsOf: [number, number, number] = [0, 0, 0]
   #rows = 0
@@ -70,7 +70,7 @@ export class WaitingQueue<W extends Waiting> {
       lane = [new TenantLine(), new TenantLine(), new TenantLine()]
       this.#lanes.set(request.signature, lane)
     }
-    const tenant = this.#tenant(request.tenant)
+    const tenant = this.#tenant(request)
     tenant.waiting++
     lane[request.priority].add(request, tenant)
     this.#rows += request.rows
@@ -79,10 +79,10 @@ export class WaitingQueue<W extends Waiting> {
     this.#size++
   }
 
-  #tenant(name: string): Tenant {
+  #tenant({ tenant: name, priority }: W): Tenant {
     let tenant = this.#tenants.get(name)
     if (tenant === undefined) this.#tenants.set(name, (tenant = { servedRows: 0, waiting: 0 }))
-    if (tenant.waiting === 0) tenant.servedRows = Math.max(tenant.servedRows, this.#servedRows)
+    if (tenant.waiting === 0) tenant.servedRows = Math.max(tenant.servedRows, this.#servedRows[priority])
     return tenant
   }
 
@@ -91,7 +91,7 @@ export class WaitingQueue<W extends Waiting> {
     const lane = this.#lanes.get(request.signature)
     if (lane?.[request.priority].remove(request) !== true) return false
     if (lane.every(({ isEmpty }) => isEmpty)) this.#lanes.delete(request.signature)
-    this.#leave(request.tenant)
+    this.#leave(request)
     this.#rows -= request.rows
     this.#rowsOf[request.priority] -= request.rows
     this.#bytes -= request.bytes
@@ -100,11 +100,11 @@ export class WaitingQueue<W extends Waiting> {
     return true
   }
 
-  #leave(name: string): void {
+  #leave({ tenant: name, priority }: W): void {
     const tenant = this.#tenants.get(name)
     if (tenant === undefined || --tenant.waiting > 0) return
     // One that is ahead of the others is remembered until they have caught up, within bounds.
-    const isAhead = tenant.servedRows > this.#servedRows
+    const isAhead = tenant.servedRows > this.#servedRows[priority]
     if (!isAhead || this.#tenants.size > mostTenants) this.#tenants.delete(name)
   }
 
@@ -168,6 +168,8 @@ export class WaitingQueue<W extends Waiting> {
     const isOldestsTurn = ++this.#batches % oldestEvery === 0
     let next = isOldestsTurn ? this.#oldest() : this.head()
     if (next === undefined) return []
+    // Not by those that share the batch, nor in the oldest's turn: they may be far ahead of the others.
+    if (!isOldestsTurn) this.#servedRows[next.priority] = this.#served(next)
     const { maxRows, maxElements } = boundsOf(next.signature)
     const lane = this.#lanes.get(next.signature)
     const taken: W[] = []
@@ -187,10 +189,7 @@ export class WaitingQueue<W extends Waiting> {
 
   #serve(request: W): void {
     const tenant = this.#tenants.get(request.tenant)
-    if (tenant !== undefined) {
-      this.#servedRows = tenant.servedRows
-      tenant.servedRows += request.rows
-    }
+    if (tenant !== undefined) tenant.servedRows += request.rows
     this.remove(request)
   }
 
