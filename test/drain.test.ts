@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { createServing, custom, onnx, type CustomOptions } from '../src/index.js'
+import { createServing, custom, onnx, pipeline, type CustomOptions } from '../src/index.js'
 import { quietLogger } from './models/quiet-logger.js'
 import { temporaryRepository } from './models/temporary-repository.js'
-import { identityModel } from './onnx/models.js'
+import { identityModel, loopModel } from './onnx/models.js'
 
 /** A serving of one model that answers when the test says so. */
 function servingOf(options: { drainTimeoutMs?: number } = {}) {
@@ -107,6 +107,39 @@ describe('close', () => {
     await serving.close()
     await answer
   })
+
+  it('ends although a run in a process never does, and so does the request', async () => {
+    const root = temporaryRepository({ 'm/1/model.onnx': loopModel({ ms: 600_000 }) })
+    const serving = createServing({
+      models: { m: onnx({ source: `${root}/m`, placement: 'process', batching: false }) },
+      logger: quietLogger(),
+      drainTimeoutMs: 200,
+    })
+    await serving.ready()
+    const answer = expect(serving.predict('m', { x: [1, 2, 3, 4] })).rejects.toMatchObject({ code: 'CLOSED' })
+    await turn()
+    await serving.close()
+    await answer
+  })
+
+  it.each(['custom', 'pipeline', 'process'])(
+    'ends although a run of a %s model never does, whose request was given up',
+    async (kind) => {
+      const root = temporaryRepository({ 'm/1/model.onnx': loopModel({ ms: 600_000 }) })
+      const never = () => new Promise<never>(() => {})
+      const models = {
+        custom: custom({ load: () => 1, run: never }),
+        pipeline: pipeline(never),
+        process: onnx({ source: `${root}/m`, placement: 'process', batching: false }),
+      }
+      const serving = createServing({ models, logger: quietLogger(), drainTimeoutMs: 200 })
+      await serving.ready()
+      const given = serving.predict(kind as 'custom', { x: [1, 2, 3, 4] }, { timeoutMs: 20 })
+      await expect(given).rejects.toMatchObject({ code: 'TIMEOUT' })
+      await serving.close()
+      expect(serving.models.get(kind as 'custom').versions).toMatchObject([{ state: 'unloaded' }])
+    },
+  )
 
   it('is what leaving an `await using` block does', async () => {
     const { serving } = servingOf()

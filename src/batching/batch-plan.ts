@@ -12,6 +12,8 @@ export interface BatchPlanOptions {
   readonly maxBatchSize?: number
   /** Whether batches are no larger than pays, by what runs cost; else they are as large as they may be. Default: false. */
   readonly learns?: boolean
+  /** How long a run of several rows may take where its size is learnt. Default: any time. */
+  readonly longestRunMs?: number | undefined
   /** What another plan of the same model had learnt. */
   readonly learnt?: LearntPlan | undefined
   /** Told of each batch size that was found to pay, or not to. */
@@ -31,18 +33,21 @@ export interface FoundSize {
 export class BatchPlan {
   readonly #maxBatchSize: number
   readonly #learns: boolean
+  readonly #longestRunMs: number | undefined
   readonly #curves = new LRUCache<string, CostCurve>({ max: mostCurves })
   readonly #onFound: ((found: FoundSize) => void) | undefined
   /** What was told last. */
   readonly #found = new WeakMap<CostCurve, number>()
   #isHeld = false
 
-  constructor({ maxBatchSize = 1, learns = false, learnt = {}, onFound }: BatchPlanOptions = {}) {
+  constructor(options: BatchPlanOptions = {}) {
+    const { maxBatchSize = 1, learns = false, longestRunMs, learnt = {}, onFound } = options
     this.#onFound = onFound
     this.#maxBatchSize = maxBatchSize
     this.#learns = learns
+    this.#longestRunMs = longestRunMs
     for (const [signature, costs] of Object.entries(learnt)) {
-      this.#curves.set(signature, new CostCurve(maxBatchSize, costs))
+      this.#curves.set(signature, new CostCurve(maxBatchSize, costs, longestRunMs))
     }
   }
 
@@ -91,7 +96,10 @@ export class BatchPlan {
 
   #curve(signature: string): CostCurve {
     let curve = this.#curves.get(signature)
-    if (curve === undefined) this.#curves.set(signature, (curve = new CostCurve(this.#maxBatchSize)))
+    if (curve === undefined) {
+      curve = new CostCurve(this.#maxBatchSize, {}, this.#longestRunMs)
+      this.#curves.set(signature, curve)
+    }
     return curve
   }
 

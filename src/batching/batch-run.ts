@@ -1,4 +1,5 @@
 import { asServingError, ServingError } from '../errors.js'
+import { NotBegun } from '../execution/session.js'
 import { Link } from '../linked-list.js'
 import type { Batchable, Executor, RunContext } from './executor.js'
 
@@ -78,7 +79,7 @@ export class BatchRun<I, R> extends Link implements RunContext {
 
   /**
    * @param now when it was handed over, on the clock of its requests
-   * @returns the time it computed, in milliseconds; never rejects
+   * @returns the time it computed, in milliseconds, also where it failed; never rejects
    */
   run(now: number): Promise<number> {
     this.#startedAt = now
@@ -96,6 +97,7 @@ export class BatchRun<I, R> extends Link implements RunContext {
       : requests
     const [first] = batch
     if (first === undefined) return 0
+    const began = performance.now()
     try {
       const input =
         batch.length === 1 ? first.input : this.batchable.concat(batch.map((request) => request.input))
@@ -105,9 +107,12 @@ export class BatchRun<I, R> extends Link implements RunContext {
       return computeMs
     } catch (cause) {
       const error = asServingError(cause)
-      if (batch.length > 1 && isOneRequestsFault(error)) return this.#search(batch)
+      // Nobody says how long a run computed that failed. Were it for nothing, a model that fails would always go first;
+      // as it waited as well, it goes rather too late.
+      const failedMs = error instanceof NotBegun ? 0 : performance.now() - began
+      if (batch.length > 1 && isOneRequestsFault(error)) return failedMs + (await this.#search(batch))
       for (const request of batch) request.settle(error)
-      return 0
+      return failedMs
     }
   }
 

@@ -34,21 +34,27 @@ export type LearntCosts = Readonly<Record<string, number>>
 /**
  * What runs of a model cost by their rows, learnt from the runs themselves, and the batch size that pays.
  *
- * Sizes are powers of two, which stand for those between. It begins with single rows and tries twice as many rows as
- * long as a row grows cheaper. The best size is the smallest at which a row costs about as little as at any; where
- * that is less than 1.2 times as good as single rows, batching only adds latency, and single rows are the best.
+ * Sizes are powers of two, which stand for those between. It begins with requests alone, single rows where there are
+ * such, and tries twice as many rows as long as a row grows cheaper. The best size is the smallest at which a row costs
+ * about as little as at any; where that is less than 1.2 times as good as requests alone, batching only adds latency,
+ * and the best is 1.
  */
 export class CostCurve {
   /** A power of two. */
   readonly #maxRows: number
+  readonly #longestRunMs: number
   /** By the exponent of two; with holes. */
   readonly #sizes: (Size | undefined)[] = []
   #best = 1
   #untilReview = reviewEvery
 
-  /** @param learnt what another curve had learnt; entries that are no costs are ignored */
-  constructor(maxRows: number, learnt: LearntCosts = {}) {
+  /**
+   * @param learnt what another curve had learnt; entries that are no costs are ignored
+   * @param longestRunMs no run of several rows is to take longer, as far as that can be told. Default: any time.
+   */
+  constructor(maxRows: number, learnt: LearntCosts = {}, longestRunMs = Infinity) {
     this.#maxRows = 2 ** Math.floor(Math.log2(maxRows))
+    this.#longestRunMs = longestRunMs
     for (const [rows, rowMs] of Object.entries(learnt)) {
       const size = Math.log2(Number(rows))
       if (Number.isInteger(size) && size >= 0 && rowMs > 0) {
@@ -62,8 +68,14 @@ export class CostCurve {
   get capRows(): number {
     const untried = this.#untried()
     if (untried !== undefined) return untried
-    if (this.#untilReview > 0) return this.#best
-    return this.#best === 1 ? Math.min(alwaysTriedRows, this.#maxRows) : 1
+    if (this.#untilReview > 0) return this.#inTime(this.#best)
+    return this.#best === 1 ? this.#inTime(Math.min(alwaysTriedRows << this.#least, this.#maxRows)) : 1
+  }
+
+  /** At most so many rows, and as many as a run may have by its time. */
+  #inTime(rows: number): number {
+    while (rows > 1 && (this.estimateMs(rows) ?? 0) > this.#longestRunMs) rows /= 2
+    return rows
   }
 
   /** Whether all sizes that promise something were tried. */
@@ -76,11 +88,11 @@ export class CostCurve {
     return this.#best
   }
 
-  /** How many times as many rows a batch of {@link bestRows} gives in the time of single ones; undefined at first. */
+  /** How many times as many rows a batch of {@link bestRows} gives in the time of requests alone; undefined at first. */
   get gain(): number | undefined {
-    const one = this.#known(0)
-    const best = this.#known(sizeOf(this.#best))
-    return one === undefined || best === undefined ? undefined : one / best
+    const alone = this.#known(this.#least)
+    const best = this.#best === 1 ? alone : this.#known(sizeOf(this.#best))
+    return alone === undefined || best === undefined ? undefined : alone / best
   }
 
   /** What a run of so many rows will cost, in milliseconds; undefined while nothing like it was seen. */
@@ -107,8 +119,7 @@ export class CostCurve {
       seen.rowMs += (surprise - seen.rowMs) * share
       seen.runs++
     }
-    const isReview = this.#best === 1 ? rows > 1 : rows === 1
-    this.#untilReview = isReview ? reviewEvery : this.#untilReview - 1
+    this.#untilReview = this.#isReview(size) ? reviewEvery : this.#untilReview - 1
     this.#judge()
   }
 
@@ -122,6 +133,19 @@ export class CostCurve {
     return learnt
   }
 
+  /** Whether a run is of the other kind than those that were found best. */
+  #isReview(size: number): boolean {
+    if (this.#best === 1) return size > this.#least
+    // Requests alone may have several rows by now; until a review is due, it is the least that it waits for.
+    return this.#untilReview > 0 ? size <= this.#least : size < sizeOf(this.#best)
+  }
+
+  /** The smallest size that is known, that of requests alone: where each has several rows, there is none of one. */
+  get #least(): number {
+    const least = this.#sizes.findIndex((_, size) => this.#known(size) !== undefined)
+    return Math.max(0, least)
+  }
+
   #known(size: number): number | undefined {
     const seen = this.#sizes[size]
     return seen !== undefined && seen.runs >= enoughRuns ? seen.rowMs : undefined
@@ -129,24 +153,31 @@ export class CostCurve {
 
   /** The next size to learn about, where the last one promises something. */
   #untried(): number | undefined {
-    for (let size = 0; 2 ** size <= this.#maxRows; size++) {
+    const least = this.#least
+    const largest = this.#sizes.findLastIndex((_, size) => this.#known(size) !== undefined)
+    let before: number | undefined
+    for (let size = least; 2 ** size <= this.#maxRows; size++) {
       const own = this.#known(size)
-      if (own === undefined) return 2 ** size
-      const before = this.#known(size - 1)
+      if (own === undefined) {
+        // Where larger runs are known, requests come so that this one may never be.
+        if (size < largest) continue
+        return this.#inTime(2 ** size) === 2 ** size ? 2 ** size : undefined
+      }
       const gained = before === undefined || before / own >= worthDoubling
-      if (!gained && 2 ** size >= alwaysTriedRows) return undefined
+      if (!gained && 2 ** size >= alwaysTriedRows << least) return undefined
+      before = own
     }
     return undefined
   }
 
   #judge(): void {
     this.#best = 1
-    const one = this.#known(0)
-    if (one === undefined) return
-    let least = one
+    const alone = this.#known(this.#least)
+    if (alone === undefined) return
+    let least = alone
     for (let size = 1; 2 ** size <= this.#maxRows; size++) least = Math.min(least, this.#known(size) ?? least)
-    if (one / least < worthBatching) return
-    let best = 0
+    if (alone / least < worthBatching) return
+    let best = this.#least
     while ((this.#known(best) ?? Infinity) > least * asGood) best++
     this.#best = 2 ** best
   }

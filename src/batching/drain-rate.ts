@@ -34,11 +34,21 @@ export class DrainRate {
    * @param isBusy whether others are under way, or wait
    */
   ended(rows: number, now: number, isBusy: boolean): void {
-    if (this.#lastEnd !== undefined) {
+    const tookMs = now - (this.#lastEnd ?? this.#lastProgress)
+    if (this.#lastEnd !== undefined || this.#disproves(rows, tookMs)) {
       this.#rows = this.#rows * kept + rows
-      this.#ms = this.#ms * kept + (now - this.#lastEnd)
+      this.#ms = this.#ms * kept + tookMs
     }
     this.#lastEnd = isBusy ? now : undefined
     this.#lastProgress = now
+  }
+
+  /**
+   * Whether a run that met an idle queue took less than was known. It says little of a queue that is busy, but that one
+   * is no slower; and where slow times have every request refused that would make it busy, nothing else says so.
+   */
+  #disproves(rows: number, tookMs: number): boolean {
+    const known = this.rowMs
+    return known !== undefined && tookMs < known * rows
   }
 }

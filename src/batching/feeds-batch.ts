@@ -2,7 +2,7 @@ import { ServingError } from '../errors.js'
 import type { Session } from '../execution/session.js'
 import { ownBuffers } from '../tensor/slab.js'
 import { bytesOf, concatRows, copyRows, signatureOf, sliceRows } from '../tensor/batch.js'
-import { copyOf, describeShape, emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
+import { copyOf, describeShape, elementCount, emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
 import type { Batchable, Executor } from './executor.js'
 
 /** How feeds are joined and outputs cut, for a model with a batch axis. */
@@ -23,6 +23,18 @@ export const batchedFeeds: Batchable<Feeds, Feeds> = {
 /** For a model whose rows are all of one shape: any two requests share a batch. */
 export const uniformFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, signature: () => '' }
 
+/** Where a run is bound by its elements, and so has to count them. */
+export function countingElements(batchable: Batchable<Feeds, Feeds>): Batchable<Feeds, Feeds> {
+  return { ...batchable, rowElements: elementsOfRow }
+}
+
+/** Elements of one row, of all inputs together. */
+export function elementsOfRow(feeds: Feeds): number {
+  let elements = 0
+  for (const name in feeds) elements += elementCount(feeds[name]?.shape.slice(1) ?? [])
+  return elements
+}
+
 /** For a model without a batch axis: every request is a run of its own. */
 export const wholeFeeds: Batchable<Feeds, Feeds> = { ...batchedFeeds, rows: () => 1, signature: () => '' }
 
@@ -31,12 +43,14 @@ export interface FeedsExecutorOptions {
   readonly isBatching: () => boolean
   /** Whether a run leaves its feeds as they are, for another run with them. Default: false. */
   readonly keepsFeeds?: boolean
+  /** Throws where the outputs of a run can't be cut for its requests. */
+  readonly checkOutputs?: ((feeds: Feeds, outputs: Feeds) => void) | undefined
 }
 
 /** A session as what runs batches. */
 export function executorOf(
   session: Session,
-  { isBatching, keepsFeeds = false }: FeedsExecutorOptions,
+  { isBatching, keepsFeeds = false, checkOutputs }: FeedsExecutorOptions,
 ): Executor<Feeds, Feeds> {
   /** What the session may take: a thread is given the buffers themselves, a process copies them anyway. */
   const given = (feeds: Feeds): Feeds => {
@@ -54,6 +68,7 @@ export function executorOf(
       const rows = batchedFeeds.rows(feeds)
       const { outputs, computeMs, isRough } = await session.run(given(feeds))
       if (isBatching()) checkRows(outputs, rows)
+      checkOutputs?.(feeds, outputs)
       return { result: outputs, computeMs, isRough }
     },
   }

@@ -3,7 +3,7 @@ import type { ModelSignature } from '../execution/session.js'
 import { concatRows, ownCopy, sliceRows } from '../tensor/batch.js'
 import { fromFloat16 } from '../tensor/float16.js'
 import { describeShape, type Feeds, type Tensor } from '../tensor/tensor.js'
-import { generatedRow, scaled } from './generated-rows.js'
+import { generatedElements, generatedRow, scaled } from './generated-rows.js'
 
 /** What a check found: that neighbours change nothing, that they do, or that it could not be found out. */
 export interface NeighbourFinding {
@@ -18,6 +18,9 @@ export interface NeighbourCheckOptions {
 
 /** Lengths of axes that may vary: the first that the model takes. Images are often held to multiples of 32. */
 const lengths = [8, 64]
+
+/** The largest row that is made up, in elements: those of more would hold up the event loop, and gain nothing by batches. */
+const mostElements = 2 ** 21
 
 /** Rows that are told apart: enough for a batch in which each neighbour of a row can be another one. */
 const rowCount = 4
@@ -63,15 +66,14 @@ export async function checkNeighbours(
     }
   const attempts =
     samples.length > 0
-      ? [samples]
-      : lengths.map((length) => Array.from({ length: rowCount }, (_, i) => generatedRow(inputs, i, length)))
-  let failure: unknown
-  for (const rows of attempts) {
+      ? [(i: number) => samples[i % samples.length] ?? {}]
+      : lengths
+          .filter((length) => generatedElements(inputs, length) <= mostElements)
+          .map((length) => (i: number) => generatedRow(inputs, i, length))
+  let failure: unknown = new Error('they would be too large to be made up')
+  for (const rowAt of attempts) {
     try {
-      return await compared(
-        run,
-        Array.from({ length: rowCount }, (_, i) => rows[i % rows.length] ?? {}),
-      )
+      return await compared(run, rowAt)
     } catch (error) {
       failure = error
     }
@@ -81,10 +83,14 @@ export async function checkNeighbours(
 
 async function compared(
   run: (feeds: Feeds) => Promise<Feeds>,
-  rows: readonly Feeds[],
+  rowAt: (i: number) => Feeds,
 ): Promise<NeighbourFinding> {
+  const rows: Feeds[] = []
   const alone: Feeds[] = []
-  for (const row of rows) {
+  // One at a time: what makes up a large one holds up the event loop.
+  for (let i = 0; i < rowCount; i++) {
+    const row = rowAt(i)
+    rows.push(row)
     const outputs = await run(ownCopy(row))
     const problem = rowProblem(outputs, 1)
     if (problem !== undefined) return { verdict: 'coupled', reason: problem }

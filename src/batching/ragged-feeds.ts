@@ -1,8 +1,9 @@
+import { ServingError } from '../errors.js'
 import { cutAxis, padAxis } from '../tensor/axis.js'
 import { concatRows, sliceRows } from '../tensor/batch.js'
-import { elementCount, emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
+import { emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
 import type { Batchable } from './executor.js'
-import { batchedFeeds } from './feeds-batch.js'
+import { batchedFeeds, elementsOfRow } from './feeds-batch.js'
 
 /** An input whose rows may be of different lengths. */
 export interface RaggedInput {
@@ -45,11 +46,7 @@ export function raggedFeeds({ inputs, outputs = {}, lengthBuckets }: RaggedOptio
 
   return {
     ...batchedFeeds,
-    rowElements: (feeds) => {
-      let elements = 0
-      for (const name in feeds) elements += elementCount(feeds[name]?.shape.slice(1) ?? [])
-      return elements
-    },
+    rowElements: elementsOfRow,
     signature: (feeds) => {
       let signature = ''
       for (const name in feeds) {
@@ -81,6 +78,28 @@ export function raggedFeeds({ inputs, outputs = {}, lengthBuckets }: RaggedOptio
       }
       return own
     },
+  }
+}
+
+/**
+ * Checks that each output that is to be cut back is as long as the input that it is like.
+ * @throws ServingError INVALID_CODEC
+ */
+export function checkRaggedOutputs(
+  { inputs, outputs = {} }: RaggedOptions,
+  feeds: Feeds,
+  results: Feeds,
+): void {
+  const [firstInput = ''] = Object.keys(inputs)
+  for (const [name, { axis = 1, like = firstInput }] of Object.entries(outputs)) {
+    const length = feeds[like]?.shape[inputs[like]?.axis ?? 1]
+    const own = results[name]?.shape[axis]
+    if (own === undefined || own === length) continue
+    throw new ServingError(
+      'INVALID_CODEC',
+      `output "${name}" has ${own} entries along axis ${axis} where input "${like}" has ${length}: it can't be cut back ` +
+        'to the length of each request. Leave ragged out.',
+    )
   }
 }
 

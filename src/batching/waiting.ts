@@ -1,4 +1,5 @@
-import { LinkedList, type Linked } from '../linked-list.js'
+import type { Linked } from '../linked-list.js'
+import { TenantLine, type Tenant } from './tenant-line.js'
 
 /** 0 goes first. */
 export type Priority = 0 | 1 | 2
@@ -25,16 +26,8 @@ export interface BatchBounds {
   readonly maxElements: number
 }
 
-/** What a tenant was given, in rows on the queue's scale, and how many of its requests wait. */
-interface Tenant {
-  servedRows: number
-  waiting: number
-}
-
-/** Requests of one signature and priority, by tenant. */
-type Line<W extends Linked> = Map<string, LinkedList<W>>
-
-type Lane<W extends Linked> = readonly [Line<W>, Line<W>, Line<W>]
+/** Requests of one signature, by priority. */
+type Lane<W extends Waiting> = readonly [TenantLine<W>, TenantLine<W>, TenantLine<W>]
 
 /** Tenants that are remembered beside those who wait. */
 const mostTenants = 4096
@@ -44,7 +37,7 @@ const oldestEvery = 8
 
 /**
  * Requests that wait for a batch: by priority, then by whose turn it is, then by arrival, in lanes of one signature
- * each. Adding and removing take constant time, so that an aborted request leaves at once, wherever it stands.
+ * each. An aborted request leaves at once, wherever it stands.
  *
  * Between tenants the next is the one that was given the fewest rows: start-time fair queueing (Goyal, Vin, Cheng,
  * 1996). One that had nothing waiting goes on from where the others are now, and has no claim on the time before.
@@ -52,8 +45,8 @@ const oldestEvery = 8
 export class WaitingQueue<W extends Waiting> {
   readonly #lanes = new Map<string, Lane<W>>()
   readonly #tenants = new Map<string, Tenant>()
-  /** How far the tenant that was served last had come. */
-  #servedRows = 0
+  /** By priority: how far the tenant had come whose turn it was last, which was the least of those that waited. */
+  readonly #servedRows: [number, number, number] = [0, 0, 0]
   #batches = 0
   readonly #rowsOf: [number, number, number] = [0, 0, 0]
   #rows = 0
@@ -74,37 +67,33 @@ export class WaitingQueue<W extends Waiting> {
 
   add(request: W): void {
     let lane = this.#lanes.get(request.signature)
-    if (lane === undefined) this.#lanes.set(request.signature, (lane = [new Map(), new Map(), new Map()]))
-    const line = lane[request.priority]
-    let requests = line.get(request.tenant)
-    if (requests === undefined) line.set(request.tenant, (requests = new LinkedList()))
-    requests.add(request)
-    this.#tenant(request.tenant).waiting++
+    if (lane === undefined) {
+      lane = [new TenantLine(), new TenantLine(), new TenantLine()]
+      this.#lanes.set(request.signature, lane)
+    }
+    const tenant = this.#tenant(request)
+    tenant.waiting++
+    lane[request.priority].add(request, tenant)
     this.#rows += request.rows
     this.#rowsOf[request.priority] += request.rows
     this.#bytes += request.bytes
     this.#size++
   }
 
-  #tenant(name: string): Tenant {
+  #tenant({ tenant: name, priority }: W): Tenant {
     let tenant = this.#tenants.get(name)
     if (tenant === undefined) this.#tenants.set(name, (tenant = { servedRows: 0, waiting: 0 }))
-    if (tenant.waiting === 0) tenant.servedRows = Math.max(tenant.servedRows, this.#servedRows)
+    if (tenant.waiting === 0) tenant.servedRows = Math.max(tenant.servedRows, this.#servedRows[priority])
     return tenant
   }
 
   /** @returns false where the request did not wait */
   remove(request: W): boolean {
     const lane = this.#lanes.get(request.signature)
-    const line = lane?.[request.priority]
-    const requests = line?.get(request.tenant)
-    if (lane === undefined || line === undefined || requests?.remove(request) !== true) return false
-    if (requests.size === 0) {
-      // The last of its kind stays, empty: what comes next is mostly like it.
-      if (line.size > 1) line.delete(request.tenant)
-      if (this.#lanes.size > 1 && isEmpty(lane)) this.#lanes.delete(request.signature)
-    }
-    this.#leave(request.tenant)
+    if (lane?.[request.priority].remove(request) !== true) return false
+    // The last of its kind stays, empty: what comes next is mostly like it.
+    if (this.#lanes.size > 1 && lane.every(({ isEmpty }) => isEmpty)) this.#lanes.delete(request.signature)
+    this.#leave(request)
     this.#rows -= request.rows
     this.#rowsOf[request.priority] -= request.rows
     this.#bytes -= request.bytes
@@ -113,11 +102,11 @@ export class WaitingQueue<W extends Waiting> {
     return true
   }
 
-  #leave(name: string): void {
+  #leave({ tenant: name, priority }: W): void {
     const tenant = this.#tenants.get(name)
     if (tenant === undefined || --tenant.waiting > 0) return
     // One that is ahead of the others is remembered until they have caught up, within bounds.
-    const isAhead = tenant.servedRows > this.#servedRows
+    const isAhead = tenant.servedRows > this.#servedRows[priority]
     if (!isAhead || this.#tenants.size > mostTenants) this.#tenants.delete(name)
   }
 
@@ -143,10 +132,8 @@ export class WaitingQueue<W extends Waiting> {
     let oldest: W | undefined
     for (const lane of this.#lanes.values()) {
       for (const line of lane) {
-        for (const requests of line.values()) {
-          const first = requests.first
-          if (first !== undefined && (oldest === undefined || first.sequence < oldest.sequence))
-            oldest = first
+        for (const first of line.firsts()) {
+          if (oldest === undefined || first.sequence < oldest.sequence) oldest = first
         }
       }
     }
@@ -155,16 +142,8 @@ export class WaitingQueue<W extends Waiting> {
 
   /** Whose turn it is in a lane. */
   #next(lane: Lane<W>): W | undefined {
-    for (const line of lane) {
-      if (line.size === 0) continue
-      let next: W | undefined
-      for (const requests of line.values()) {
-        const first = requests.first
-        if (first !== undefined && (next === undefined || this.#goesBefore(first, next))) next = first
-      }
-      if (next !== undefined) return next
-    }
-    return undefined
+    const [high, normal, low] = lane
+    return high.next() ?? normal.next() ?? low.next()
   }
 
   #goesBefore(a: W, b: W): boolean {
@@ -191,6 +170,8 @@ export class WaitingQueue<W extends Waiting> {
     const isOldestsTurn = ++this.#batches % oldestEvery === 0
     let next = isOldestsTurn ? this.#oldest() : this.head()
     if (next === undefined) return []
+    // Not by those that share the batch, nor in the oldest's turn: they may be far ahead of the others.
+    if (!isOldestsTurn) this.#servedRows[next.priority] = this.#served(next)
     const { maxRows, maxElements } = boundsOf(next.signature)
     const lane = this.#lanes.get(next.signature)
     const taken: W[] = []
@@ -210,23 +191,13 @@ export class WaitingQueue<W extends Waiting> {
 
   #serve(request: W): void {
     const tenant = this.#tenants.get(request.tenant)
-    if (tenant !== undefined) {
-      this.#servedRows = tenant.servedRows
-      tenant.servedRows += request.rows
-    }
+    if (tenant !== undefined) tenant.servedRows += request.rows
     this.remove(request)
   }
 
   *[Symbol.iterator](): Iterator<W> {
     for (const lane of this.#lanes.values()) {
-      for (const line of lane) for (const requests of line.values()) yield* requests
+      for (const line of lane) yield* line
     }
   }
-}
-
-function isEmpty<W extends Linked>(lane: Lane<W>): boolean {
-  return lane.every((line) => {
-    for (const { size } of line.values()) if (size > 0) return false
-    return true
-  })
 }

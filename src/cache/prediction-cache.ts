@@ -49,7 +49,12 @@ export interface CacheLimits extends WaitLimits {
   readonly priority?: Priority | undefined
   /** Whether to wait for an equal computation that another began, and let others wait for this one. Default: true. */
   readonly joins?: boolean | undefined
+  /** What the computation does where a queue is full. Default: it is refused. */
+  readonly whenFull?: 'reject' | 'wait' | undefined
 }
+
+/** A deadline that is so much later may be met where the earlier one could not be. */
+const laterMs = 10
 
 /** What a computation that several may wait for is bound by. */
 export interface FlightLimits {
@@ -67,6 +72,8 @@ interface Entry<V> {
 /** A computation that several equal requests wait for. It belongs to none: the last that gives up ends it. */
 interface Flight<V> {
   readonly key: string
+  /** Of who began it: what it may be refused by. */
+  readonly limits: CacheLimits
   readonly promise: Promise<V>
   readonly controller: AbortController
   readonly urgency: Urgency
@@ -122,10 +129,20 @@ export class PredictionCache<V extends object> {
    * @param compute called where nobody has computed it of late, nor is about to
    * @throws what `compute` throws; ServingError ABORTED or TIMEOUT when the caller's own limit is met
    */
-  async get(
+  get(
     key: string,
     limits: CacheLimits,
     compute: (limits: FlightLimits) => Promise<V>,
+  ): Promise<CacheAnswer<V>> {
+    return this.#get(key, limits, compute, false)
+  }
+
+  /** @param wasRefused whether it joined a computation that was refused */
+  async #get(
+    key: string,
+    limits: CacheLimits,
+    compute: (limits: FlightLimits) => Promise<V>,
+    wasRefused: boolean,
   ): Promise<CacheAnswer<V>> {
     const hit = this.hit(key)
     if (hit !== undefined) return { value: hit, status: 'hit' }
@@ -133,8 +150,10 @@ export class PredictionCache<V extends object> {
     const { priority = 1, joins = true } = limits
     // A name that no other has: nobody finds it, and it finds nobody.
     const flightKey = joins ? key : `${key} ${++this.#unjoined}`
-    const underWay = this.#flights.get(flightKey)
-    const flight = underWay ?? this.#start(key, flightKey, priority, compute)
+    const present = this.#flights.get(flightKey)
+    const underWay =
+      present !== undefined && wasRefused && isBetter(limits, present.limits) ? undefined : present
+    const flight = underWay ?? this.#start(key, flightKey, limits, compute)
     const status = underWay === undefined ? 'miss' : 'coalesced'
     if (underWay === undefined) this.#misses++
     else this.#coalesced++
@@ -143,9 +162,10 @@ export class PredictionCache<V extends object> {
       return { value: await this.#join(flight, limits), status }
     } catch (cause) {
       const error = asServingError(cause)
-      // Another's refusal is not this request's: it may come with a higher priority, or be willing to wait.
-      if (underWay !== undefined && ServingError.is(error, 'QUEUE_FULL', 'OVERLOADED'))
-        return this.get(key, limits, compute)
+      // Another's refusal is not this request's: it may come with a higher priority, or be willing to wait. But after
+      // one more refusal of a request that came with no less, it is: else many would be refused one after another.
+      if (underWay !== undefined && !wasRefused && ServingError.is(error, 'QUEUE_FULL', 'OVERLOADED'))
+        return this.#get(key, limits, compute, true)
       // Nothing stands in for an answer that the caller gave up waiting for, or asked for with a wrong input.
       const isCallers = error.status < 500 || error.code === 'TIMEOUT'
       if (entry === undefined || isCallers) throw error
@@ -157,18 +177,18 @@ export class PredictionCache<V extends object> {
   #start(
     key: string,
     flightKey: string,
-    priority: Priority,
+    limits: CacheLimits,
     compute: (limits: FlightLimits) => Promise<V>,
   ): Flight<V> {
     const controller = new AbortController()
-    const urgency = new Urgency(priority)
+    const urgency = new Urgency(limits.priority ?? 1)
     const promise = compute({ signal: controller.signal, urgency })
       .then((value) => {
         this.#keep(key, value)
         return value
       })
       .finally(() => this.#end(flight))
-    const flight: Flight<V> = { key: flightKey, promise, controller, urgency, waiters: 0 }
+    const flight: Flight<V> = { key: flightKey, limits, promise, controller, urgency, waiters: 0 }
     promise.catch(() => {}) // told to each who waits
     this.#flights.set(flightKey, flight)
     return flight
@@ -231,4 +251,13 @@ export class PredictionCache<V extends object> {
     this.#closed = true
     this.#entries.clear()
   }
+}
+
+/** Whether a request may be let in where one with these other limits was refused. */
+function isBetter(limits: CacheLimits, others: CacheLimits): boolean {
+  const { priority = 1, whenFull, deadlineMs = Infinity } = limits
+  const isPatient = whenFull === 'wait' && others.whenFull !== 'wait'
+  return (
+    isPatient || priority < (others.priority ?? 1) || deadlineMs - (others.deadlineMs ?? Infinity) > laterMs
+  )
 }

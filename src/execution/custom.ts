@@ -58,15 +58,17 @@ export class CustomSession {
   }
 
   /**
-   * Waits for the runs under way, then disposes of the resource. A second call joins the first.
+   * Waits for the runs under way, then disposes of the resource. A second call joins the first, and may cut it off.
    * @param isCutOff whether to leave the runs under way behind
    */
   close(isCutOff = false): Promise<void> {
-    return (this.#closing ??= this.#close(isCutOff))
+    const closing = (this.#closing ??= this.#close())
+    if (isCutOff) this.#idle?.()
+    return closing
   }
 
-  async #close(isCutOff: boolean): Promise<void> {
-    if (this.#running > 0 && !isCutOff) await new Promise<void>((resolve) => (this.#idle = resolve))
+  async #close(): Promise<void> {
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     await this.#options.dispose?.(this.#resource as never)
   }
 }

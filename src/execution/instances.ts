@@ -41,6 +41,8 @@ export class Instances implements Session {
   #die: (reason: ServingError) => void = () => {}
   #death: ServingError | undefined
   #closing: Promise<void> | undefined
+  /** Ends the wait of a close for an instance that is being opened. */
+  #cutOff: () => void = () => {}
 
   private constructor(
     first: Session,
@@ -142,15 +144,22 @@ export class Instances implements Session {
     await opening
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  close(isCutOff = false): Promise<void> {
+    const closing = (this.#closing ??= this.#close())
+    if (isCutOff) {
+      this.#cutOff()
+      for (const { session } of this.#instances) session?.close(true).catch(() => {}) // the failure of the first call
+    }
+    return closing
   }
 
   async #close(): Promise<void> {
     this.#cancelRetries()
+    const cutOff = new Promise<void>((resolve) => (this.#cutOff = resolve))
     await Promise.all(
       this.#instances.map(async (instance) => {
-        await instance.opening
+        // One that is opened even after that is closed as soon as it is there.
+        await Promise.race([instance.opening, cutOff])
         await instance.session?.close()
       }),
     )

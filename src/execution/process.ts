@@ -76,6 +76,10 @@ class ProcessHost extends WorkerHost {
     await this.#gone
   }
 
+  override cutOff(): void {
+    this.#child.kill('SIGKILL')
+  }
+
   giveUp(runTimeoutMs: number): void {
     this.#child.kill('SIGKILL')
     this.lost(`a run took longer than ${runTimeoutMs} ms (runTimeoutMs), and its process was killed`)

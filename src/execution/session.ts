@@ -65,8 +65,11 @@ export interface Session extends LoadedArtifact {
    * @throws ServingError INFERENCE_FAILED, RUN_TIMEOUT, or WORKER_DIED
    */
   run(feeds: Feeds): Promise<RunResult>
-  /** Waits for runs that were handed over, then gives everything back. A second call joins the first. */
-  close(): Promise<void>
+  /**
+   * Waits for runs that were handed over, then gives everything back. A second call joins the first, and may cut it off.
+   * @param isCutOff whether to wait only for runs that can't be ended: a process is killed
+   */
+  close(isCutOff?: boolean): Promise<void>
 }
 
 /** What to load, and how. */

@@ -100,6 +100,9 @@ export abstract class WorkerHost {
   /** Lets a run begin as soon as it may; a worker that takes its permits itself needs no leave. */
   handed(_run: HandedRun): void {}
 
+  /** Nobody waits for the runs of its last session any more: ends the worker, where that can be done during a run. */
+  cutOff(): void {}
+
   /** A run takes longer than it may: ends the worker, or leaves it behind. */
   abstract giveUp(runTimeoutMs: number): void
   protected abstract post(message: ToWorker, transfer?: readonly ArrayBuffer[]): void

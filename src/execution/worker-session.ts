@@ -91,8 +91,10 @@ export class WorkerSession implements Session {
     return answer
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close())
+  close(isCutOff = false): Promise<void> {
+    const closing = (this.#closing ??= this.#close())
+    if (isCutOff && this.#host.death === undefined) this.#host.cutOff()
+    return closing
   }
 
   async #close(): Promise<void> {
@@ -146,7 +148,9 @@ export class WorkerSession implements Session {
     for (const id of [...this.#pending.keys()]) {
       const run = this.#take(id)
       const hasBegun = run?.begun === true || id === computing
-      run?.reject(hasBegun ? death : new NotBegun(death.message, this.#host.copiesFeeds))
+      // Of one that is being closed there is no other to give its feeds to.
+      const hasFeeds = this.#host.copiesFeeds && this.#closing === undefined
+      run?.reject(hasBegun ? death : new NotBegun(death.message, hasFeeds))
     }
     this.#closed?.()
     if (this.#closing === undefined) this.#die(death)

@@ -34,6 +34,7 @@ export class LoopDelay {
     this.#isUsed = true
     if (this.#isWatching || this.#maxDelayMs === 0) return
     this.#isWatching = true
+    this.#previousMs = 0
     this.#look()
   }
 
@@ -43,7 +44,8 @@ export class LoopDelay {
       const delayMs = Math.max(0, this.#clock.now() - due)
       this.#judge(Math.min(delayMs, this.#previousMs))
       this.#previousMs = delayMs
-      this.#isWatching = this.#isUsed
+      // While it refuses there may be nothing to do for that very reason.
+      this.#isWatching = this.#isUsed || this.#refusal !== undefined
       this.#isUsed = false
       if (this.#isWatching) this.#look()
     }

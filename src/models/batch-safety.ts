@@ -1,3 +1,4 @@
+import { batchedFeeds } from '../batching/feeds-batch.js'
 import { checkNeighbours } from '../batching/neighbour-check.js'
 import type { Session } from '../execution/session.js'
 import type { BatchingOptions } from './model-config.js'
@@ -35,16 +36,24 @@ export function statedSafety(verdict: BatchSafety): BatchProof {
 /** The longest run that is tried, in milliseconds: those of slower models gain nothing by batches, and hold up requests. */
 const longestRunMs = 100
 
+/** The batches that are tried take up to four times as long as a row: with some to spare, so much of a run's time. */
+const mostOfTimeout = 1 / 8
+
 /**
  * Finds out whether rows of a model affect each other: first by what was found in its graph, then by a few runs in the
  * background, between those of requests. Both have to speak for it.
  */
 export class AutomaticProof implements BatchProof {
   readonly settled: Promise<BatchSafety>
+  readonly #longestRowMs: number
   #verdict: BatchSafety = unproven('rows are being run beside others')
 
-  /** @param session has been inspected, and takes a row for each request */
-  constructor(session: Pick<Session, 'signature' | 'inspection' | 'run'>) {
+  /**
+   * @param session has been inspected, and takes a row for each request
+   * @param runTimeoutMs a longer run would end the session. Default: none does.
+   */
+  constructor(session: Pick<Session, 'signature' | 'inspection' | 'run'>, runTimeoutMs = Infinity) {
+    this.#longestRowMs = Math.min(longestRunMs, runTimeoutMs * mostOfTimeout)
     this.settled = this.#prove(session).then((verdict) => (this.#verdict = verdict))
   }
 
@@ -59,10 +68,12 @@ export class AutomaticProof implements BatchProof {
     let tooLong: Error | undefined
     const { verdict, reason } = await checkNeighbours(async (feeds) => {
       if (tooLong !== undefined) throw tooLong
+      const rows = batchedFeeds.rows(feeds)
       const { outputs, computeMs } = await session.run(feeds)
-      if (computeMs <= longestRunMs) return outputs
+      const limitMs = rows === 1 ? this.#longestRowMs : longestRunMs
+      if (computeMs <= limitMs) return outputs
       throw (tooLong = new Error(
-        `one takes ${Math.round(computeMs)} ms, and more than ${longestRunMs} are not tried`,
+        `one takes ${computeMs.toFixed(1)} ms, and more than ${limitMs} are not tried`,
       ))
     }, signature)
     if (verdict === 'unknown') return unproven(reason)

@@ -67,8 +67,8 @@ interface ModelLife {
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**
-   * Waits for what was handed over, then gives everything back. A second call joins the first.
-   * @param isCutOff whether to wait only for what can't be left behind: code of the runtime's, not of the user's
+   * Waits for what was handed over, then gives everything back. A second call joins the first, and may cut it off.
+   * @param isCutOff whether to wait only for what can't be left behind: code of the runtime's in this process
    */
   close(isCutOff?: boolean): Promise<void>
 }

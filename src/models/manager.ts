@@ -321,7 +321,8 @@ export class ModelManager<N extends string = string> {
   /**
    * Refuses new requests, ends every change and request under way, then frees all versions; those of pipelines end
    * first, since they ask others. Requests that take longer
-   * than `drainTimeoutMs` are refused with CLOSED, unless the runtime is computing them. A second call joins the first.
+   * than `drainTimeoutMs` are refused with CLOSED; what the runtime computes in this process is waited for. A second
+   * call joins the first.
    */
   close(): Promise<void> {
     return (this.#closing ??= this.#close())

@@ -141,7 +141,11 @@ export interface ModelOptions extends CommonOptions {
 }
 
 /** What a custom model is served with. */
-export interface CustomModelOptions extends CommonOptions {
+export interface CustomModelOptions extends Omit<CommonOptions, 'batching'> {
+  /**
+   * Joins requests to batches: `run` is given rows of several. Limits say so too. Default: false, one row for each call.
+   */
+  readonly batching?: boolean | RowBatchingOptions
   /** Calls of `run` that may be under way at once. Default: 8. */
   readonly concurrency?: number
 }
@@ -222,8 +226,18 @@ export const modelFields: Fields<ModelOptions> = {
   providers: providersOption,
 }
 
+/** How rows of any values are joined: they have neither elements to be counted nor lengths to be filled up. */
+export type RowBatchingOptions = Omit<BatchingOptions, 'maxBatchElements' | 'ragged'>
+
+const rowBatchingFields: Fields<RowBatchingOptions> = {
+  safe: batchingFields.safe,
+  maxBatchSize: batchingFields.maxBatchSize,
+  maxDelayMs: batchingFields.maxDelayMs,
+}
+
 export const customModelFields: Fields<CustomModelOptions> = {
   ...commonFields,
+  batching: flagOr(fields(rowBatchingFields)),
   concurrency: integer(1, 10_000),
 }
 

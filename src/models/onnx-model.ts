@@ -1,6 +1,12 @@
-import { batchedFeeds, executorOf, uniformFeeds, wholeFeeds } from '../batching/feeds-batch.js'
+import {
+  batchedFeeds,
+  countingElements,
+  executorOf,
+  uniformFeeds,
+  wholeFeeds,
+} from '../batching/feeds-batch.js'
 import { asServingError, ServingError } from '../errors.js'
-import { raggedFeeds, type RaggedOptions } from '../batching/ragged-feeds.js'
+import { checkRaggedOutputs, raggedFeeds, type RaggedOptions } from '../batching/ragged-feeds.js'
 import { openSession } from '../execution/open-session.js'
 import type { ModelSignature, Session } from '../execution/session.js'
 import { describe } from '../tensor/tensor.js'
@@ -9,6 +15,7 @@ import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import { readVersionConfig, type ModelOptions } from './model-config.js'
+import { raggedOf } from './ragged-axes.js'
 import type { VersionSource } from './repository.js'
 
 /** What a `codec` or `load` function is told of the version it is for. */
@@ -64,21 +71,21 @@ export async function openOnnxModel(
     if (isDeclared(batching) && !codec.batched)
       throw new ServingError('INVALID_CODEC', `${label}: ${noAxis}.`)
     const batchSafety = codec.batched
-      ? safetyOf(session, batching)
+      ? safetyOf(session, options)
       : statedSafety({ safe: false, by: 'refused', reason: noAxis })
+    const ragged = codec.batched ? raggedOf(label, session.signature, batching) : undefined
     return {
       codec,
       executor: executorOf(session, {
         isBatching: () => batchSafety.verdict.safe,
         keepsFeeds: retries > 0,
+        checkOutputs: ragged && ((feeds, outputs) => checkRaggedOutputs(ragged, feeds, outputs)),
       }),
-      batchable: codec.batched
-        ? rowsOf(session.signature, raggedOf(label, session.signature, batching))
-        : wholeFeeds,
+      batchable: codec.batched ? rowsOf(session.signature, ragged, batching) : wholeFeeds,
       batchSafety,
       session,
       died: session.died,
-      close: () => session.close(),
+      close: (isCutOff) => session.close(isCutOff),
     }
   } catch (error) {
     await session.close()
@@ -90,55 +97,26 @@ function inputsOf({ signature }: Session): string {
   return signature.inputs.map((input) => `"${input.name}" (${describe(input)})`).join(', ')
 }
 
-function safetyOf(session: Session, batching: OnnxVersionOptions['batching']): BatchProof {
+function safetyOf(session: Session, { batching, runTimeoutMs }: OnnxVersionOptions): BatchProof {
   if (batching === false)
     return statedSafety({ safe: false, by: 'declared', reason: 'batching is turned off' })
   if (isDeclared(batching))
     return statedSafety({ safe: true, by: 'declared', reason: 'rows are said not to affect each other' })
-  return new AutomaticProof(session)
+  return new AutomaticProof(session, runTimeoutMs)
 }
 
-/** @throws ServingError INVALID_CODEC where the ragged inputs or outputs are not the model's */
-function raggedOf(
-  label: string,
-  { inputs, outputs }: ModelSignature,
-  batching: ModelOptions['batching'],
-): RaggedOptions | undefined {
-  const ragged = typeof batching === 'object' ? batching.ragged : undefined
-  if (ragged === undefined) return undefined
-  const check = (
-    kind: string,
-    known: ModelSignature['inputs'],
-    axes: Readonly<Record<string, { readonly axis?: number }>>,
-  ) => {
-    for (const [name, { axis = 1 }] of Object.entries(axes)) {
-      const info = known.find((each) => each.name === name)
-      if (info !== undefined && typeof info.shape[axis] === 'string') continue
-      const got = info === undefined ? 'there is none of that name' : `it is ${describe(info)}`
-      throw new ServingError(
-        'INVALID_CODEC',
-        `${label}: batching.ragged: axis ${axis} of ${kind} "${name}" must be of variable length; ${got}.`,
-      )
-    }
-  }
-  check('input', inputs, ragged.inputs)
-  check('output', outputs, ragged.outputs ?? {})
-  for (const [name, { like }] of Object.entries(ragged.outputs ?? {})) {
-    if (like === undefined || Object.hasOwn(ragged.inputs, like)) continue
-    throw new ServingError(
-      'INVALID_CODEC',
-      `${label}: batching.ragged: output "${name}" is like "${like}", which is not a ragged input.`,
-    )
-  }
-  return ragged
-}
-
-function rowsOf({ inputs }: ModelSignature, ragged: RaggedOptions | undefined): typeof batchedFeeds {
+function rowsOf(
+  { inputs }: ModelSignature,
+  ragged: RaggedOptions | undefined,
+  batching: OnnxVersionOptions['batching'],
+): typeof batchedFeeds {
   if (ragged !== undefined) return raggedFeeds(ragged)
   const isUniform = inputs.every(({ shape }) =>
     shape.slice(1).every((dimension) => typeof dimension === 'number'),
   )
-  return isUniform ? uniformFeeds : batchedFeeds
+  const plain = isUniform ? uniformFeeds : batchedFeeds
+  const isBounded = typeof batching === 'object' && batching.maxBatchElements !== undefined
+  return isBounded ? countingElements(plain) : plain
 }
 
 async function codecOf(

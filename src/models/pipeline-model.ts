@@ -52,7 +52,8 @@ export async function openPipeline(
     pipeline: runs,
     died: new Promise(() => {}),
     close: async (isCutOff = false) => {
-      if (!isCutOff) await runs.ended()
+      if (isCutOff) runs.leave()
+      await runs.ended()
     },
   }
 }

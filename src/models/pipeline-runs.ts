@@ -70,7 +70,8 @@ export class PipelineRuns {
   readonly #blocked = new Set<Run>()
   #running = 0
   #closed: ServingError | undefined
-  #idle: (() => void) | undefined
+  #isLeft = false
+  readonly #whenIdle = new Set<() => void>()
 
   constructor(
     run: PipelineRun,
@@ -163,7 +164,7 @@ export class PipelineRuns {
   }
 
   #ended(): void {
-    if (--this.#running === 0) this.#idle?.()
+    if (--this.#running === 0) this.#tellIdle()
     const [next] = this.#blocked
     if (this.#running < this.#maxInFlight) next?.begin()
   }
@@ -185,9 +186,20 @@ export class PipelineRuns {
     for (const run of [...this.#awaited]) run.giveUp(error)
   }
 
-  /** Waits until no run is under way. */
+  /** Waits until no run is under way, or they are left behind. */
   async ended(): Promise<void> {
-    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    if (this.#running > 0 && !this.#isLeft) await new Promise<void>((resolve) => this.#whenIdle.add(resolve))
+  }
+
+  /** Leaves the runs under way behind. */
+  leave(): void {
+    this.#isLeft = true
+    this.#tellIdle()
+  }
+
+  #tellIdle(): void {
+    for (const resolve of this.#whenIdle) resolve()
+    this.#whenIdle.clear()
   }
 }
 

@@ -33,6 +33,8 @@ export interface VersionHost extends RequestBounds {
   readonly cache?: true | CacheOptions | undefined
   readonly maxQueueRows?: number | undefined
   readonly maxQueueBytes?: number | undefined
+  /** How long a run may compute before it is given up. Default: as long as it takes. */
+  readonly runTimeoutMs?: number | undefined
   /** Default: the system's. */
   readonly clock?: Clock | undefined
   /** Ends every wait of an unload. Default: none is ended. */
@@ -46,6 +48,9 @@ export interface VersionHost extends RequestBounds {
   /** Told of each run that succeeded. */
   onRun?(version: string, rows: number, computeMs: number): void
 }
+
+/** A run takes longer now and then: what is bound by time is held to so much less. */
+const spareTime = 2
 
 type DrainEnd = 'drained' | 'cancelled' | 'cut off'
 
@@ -255,13 +260,14 @@ export class ModelVersion {
 
   /** Requests are kept apart until it is known that they may share a run. */
   #plan({ batchSafety: { verdict, settled }, session }: BatchedModel): BatchPlan {
-    const { batching } = this.host
+    const { batching, runTimeoutMs } = this.host
     if (verdict.by === 'declared' && !verdict.safe) return new BatchPlan()
     const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
     const { sha256 } = session?.inspection ?? {}
     const plan = new BatchPlan({
       maxBatchSize: maxBatchSizeOf(batching),
       learns: !isGiven,
+      longestRunMs: runTimeoutMs === undefined ? undefined : runTimeoutMs / spareTime,
       learnt: sha256 === undefined ? undefined : this.host.learnt?.of(sha256).costs,
       onFound: (found) => this.host.info?.(`${this.label}: ${describeSize(found)}`),
     })
@@ -343,9 +349,12 @@ export class ModelVersion {
     this.learn()
     this.#loaded = undefined
     loaded.cache?.close()
-    const isCutOff = this.#cutOff.isOver
-    if (isCutOff) loaded.batcher.cutOff(closed())
-    await loaded.model.close(isCutOff)
+    // Runs may still be under way that nobody waits for: they are waited for no longer than requests are.
+    const forget = this.#cutOff.onCutOff(() => {
+      loaded.batcher.cutOff(closed())
+      loaded.model.close(true).catch(() => {}) // the failure of the one below
+    })
+    await loaded.model.close().finally(forget)
     this.#state = 'unloaded'
   }
 }

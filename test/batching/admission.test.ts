@@ -77,6 +77,50 @@ describe('a deadline', () => {
     expect((await Promise.all(answers)).map(({ result }) => result)).toEqual(['a', 'b'])
   })
 
+  it('is promised again after a slow time, though every request has one', async () => {
+    let slowMs = 0
+    const clock = new ManualClock()
+    const executor: Executor<string, string> = {
+      slots: 2,
+      width: 1,
+      run: (input) =>
+        new Promise((resolve) => {
+          const ms = runMs + slowMs
+          clock.setTimer(() => resolve({ result: input, computeMs: ms }), ms)
+        }),
+    }
+    const batcher = new Batcher(executor, texts, { plan: new BatchPlan(), clock })
+    const refusedOf = async (rounds: number) => {
+      let refused = 0
+      for (let round = 0; round < rounds; round++) {
+        const deadlineMs = clock.now() + 40
+        for (let i = 0; i < 2; i++) {
+          batcher.submit('a', { deadlineMs }).catch((error: unknown) => {
+            if (ServingError.is(error, 'OVERLOADED')) refused++
+          })
+        }
+        for (let ms = 0; ms < 50 + slowMs; ms += 5) {
+          await turn()
+          clock.advance(5)
+        }
+        await turn()
+      }
+      return refused
+    }
+    expect(await refusedOf(20)).toBe(0)
+    slowMs = 1000
+    const queued = Array.from({ length: 40 }, () => batcher.submit('a'))
+    for (let ms = 0; ms < 25_000; ms += 100) {
+      await turn()
+      clock.advance(100)
+    }
+    await Promise.all(queued)
+    slowMs = 0
+    expect(await refusedOf(5)).toBe(5)
+    await refusedOf(200)
+    expect(await refusedOf(20)).toBe(0)
+  })
+
   it('that is short is tried by an idle model, whatever a run took before', async () => {
     const { batcher, pass, in: due } = await setUp()
     const answer = expect(batcher.submit('a', due(5))).rejects.toMatchObject({ code: 'TIMEOUT' })

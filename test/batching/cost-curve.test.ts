@@ -76,6 +76,60 @@ describe('a curve', () => {
     expect(curve.estimateMs(8)).toBe(32)
   })
 
+  describe('where each request has several rows', () => {
+    /** Runs a queue of requests of so many rows that is never empty. */
+    const runs = (curve: CostCurve, rows: number, count: number, cost = overhead) => {
+      for (let i = 0; i < count; i++) {
+        const batch = rows * Math.max(1, Math.floor(curve.capRows / rows))
+        curve.observe(batch, cost(batch))
+      }
+    }
+
+    it.each([2, 4, 5, 32])('finds that batches pay, of requests of %d rows', (rows) => {
+      const curve = new CostCurve(128)
+      runs(curve, rows, 100)
+      expect(curve.bestRows).toBe(128)
+      expect(curve.gain).toBeGreaterThan(2)
+    })
+
+    it('finds that they do not, and says so', () => {
+      const curve = new CostCurve(128)
+      runs(curve, 4, 100, proportional)
+      expect(curve).toMatchObject({ isSettled: true, bestRows: 1, gain: 1 })
+    })
+
+    it.each([0, 3])(
+      'does not stay with requests alone once that was reviewed, after %d of one row',
+      (single) => {
+        const curve = new CostCurve(128)
+        runs(curve, 1, single)
+        let alone = 0
+        for (let i = 0; i < 3000; i++) {
+          runs(curve, 4, 1)
+          if (curve.capRows === 1) alone++
+        }
+        expect(curve.bestRows).toBeGreaterThan(32)
+        expect(alone).toBeLessThan(20)
+      },
+    )
+  })
+
+  it('tries no batch that would take longer than a run may, and is content with what there is', () => {
+    const linear = (rows: number) => 10 * rows
+    const curve = new CostCurve(128, {}, 25)
+    const tried = Array.from({ length: 2000 }, () => run(curve, linear))
+    expect(Math.max(...tried)).toBe(2)
+    expect(curve).toMatchObject({ isSettled: true, bestRows: 1 })
+    const paying = new CostCurve(128, {}, 25)
+    const sizes = Array.from({ length: 2000 }, () => run(paying, (rows) => 9 + rows))
+    expect(Math.max(...sizes.map((rows) => 9 + rows))).toBeLessThanOrEqual(25)
+    expect(paying.bestRows).toBe(4)
+  })
+
+  it('holds what another has learnt to the time that a run may take', () => {
+    expect(new CostCurve(128, { 1: 1, 2: 0.5, 4: 0.25, 64: 0.2 }, 10).capRows).toBe(32)
+  })
+
   it('goes on from what another has learnt', () => {
     const learnt = JSON.parse(JSON.stringify(learn(overhead))) as Record<string, number>
     const curve = new CostCurve(128, learnt)

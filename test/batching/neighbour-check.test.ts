@@ -135,6 +135,22 @@ describe('a check', () => {
     expect(run).toHaveBeenCalledTimes(9)
   })
 
+  it('makes up no rows that are very large', async () => {
+    const inputs = [{ name: 'x', dtype: 'float32', shape: ['n', '', '', '', ''] }] as const
+    const sizes: number[] = []
+    const run = (feeds: Feeds) => {
+      sizes.push(feeds.x?.data.length ?? 0)
+      return Promise.reject(new Error('not mine'))
+    }
+    expect((await checkNeighbours(run, { inputs })).verdict).toBe('unknown')
+    expect(sizes).toEqual([8 ** 4])
+    const image = [{ name: 'x', dtype: 'float32', shape: ['n', 3, 4096, 4096] }] as const
+    expect(await checkNeighbours(run, { inputs: image })).toEqual({
+      verdict: 'unknown',
+      reason: 'rows to try it with failed: they would be too large to be made up',
+    })
+  })
+
   it('refuses an input without a leading axis of variable length, and runs nothing', async () => {
     const run = vi.fn()
     const inputs: readonly TensorInfo[] = [{ name: 'x', dtype: 'float32', shape: [1, 2] }]

@@ -4,6 +4,7 @@ import { createServing, onnx } from '../../src/index.js'
 import { float32, int64, strings, type Feeds } from '../../src/tensor/tensor.js'
 import { quietLogger } from '../models/quiet-logger.js'
 import { temporaryRepository } from '../models/temporary-repository.js'
+import { identityModel } from '../onnx/models.js'
 import { model, node, tensorValue, int64 as integers } from '../onnx/writer.js'
 
 const row = (...ids: number[]): Feeds => ({
@@ -89,8 +90,8 @@ const doubling = model({
   initializers: [integers('axes', [1], [1])],
 })
 
-function serve(ragged: object) {
-  const root = temporaryRepository({ 'm/1/model.onnx': doubling })
+function serve(ragged: object, bytes = doubling) {
+  const root = temporaryRepository({ 'm/1/model.onnx': bytes })
   const batching = { safe: true, maxBatchSize: 8, ragged } as never
   const serving = createServing({
     models: { m: onnx({ source: `${root}/m`, batching }) },
@@ -131,8 +132,79 @@ it.each([
     { inputs: { x: {} }, outputs: { y: { like: 'z' } } },
     'output "y" is like "z", which is not a ragged input.',
   ],
+  [{ inputs: {} }, 'inputs names no input.'],
+  [
+    { inputs: { x: { padValue: 'none' } }, outputs: { y: {} } },
+    'padValue of input "x" (float32 [batch, length]) must be a number; got "none".',
+  ],
+  [
+    { inputs: { x: {} } },
+    'output "y" (float32 [batch, length]) is as long as input "x" along axis 1, and would keep what was filled up. ' +
+      'Add to outputs: {"y":{}}.',
+  ],
 ])('%j is refused at load', async (ragged, message) => {
   await expect(serve(ragged).ready()).rejects.toThrow(message)
+})
+
+/** `y` is `x` without its last two entries. */
+const shortening = model({
+  nodes: [node('Slice', ['x', 'from', 'to', 'axes'], ['y'])],
+  inputs: [tensorValue('x', 'float32', ['batch', 'length'])],
+  outputs: [tensorValue('y', 'float32', ['batch', 'less'])],
+  initializers: [integers('from', [1], [0]), integers('to', [1], [-2]), integers('axes', [1], [1])],
+})
+
+it('an output that is not as long as its input is told of, rather than filled with zeros', async () => {
+  const serving = serve({ inputs: { x: {} }, outputs: { y: {} } }, shortening)
+  await serving.ready()
+  const answers = await Promise.allSettled(
+    [[1, 2, 3], [1, 2, 3, 4], [5]].map((x) => serving.predict('m', { x })),
+  )
+  expect(answers.map((answer) => (answer.status === 'rejected' ? String(answer.reason) : ''))).toEqual(
+    Array(3).fill(expect.stringMatching(/output "y" has \d entries along axis 1 where input "x" has \d/)),
+  )
+})
+
+it.each([
+  ['int64', 0.5, 'an integer from'],
+  ['int64', 'x', 'an integer from'],
+  ['uint8', -1, 'an integer from 0 to 255'],
+  ['bool', 2, '0 or 1'],
+  ['string', 0, 'a string'],
+] as const)('%s is not filled up with %j', async (dtype, padValue, expected) => {
+  const shape = ['batch', 'length']
+  const serving = serve({ inputs: { x: { padValue } }, outputs: { y: {} } }, identityModel({ dtype, shape }))
+  await expect(serving.ready()).rejects.toThrow(`must be ${expected}`)
+})
+
+it('an output with two axes of the length of an input is refused', async () => {
+  const pairs = model({
+    nodes: [
+      node('Unsqueeze', ['x', 'last'], ['column']),
+      node('Unsqueeze', ['x', 'first'], ['row']),
+      node('Mul', ['column', 'row'], ['y']),
+    ],
+    inputs: [tensorValue('x', 'float32', ['batch', 'length'])],
+    outputs: [tensorValue('y', 'float32', ['batch', 'length', 'length'])],
+    initializers: [integers('last', [1], [2]), integers('first', [1], [1])],
+  })
+  const serving = serve({ inputs: { x: {} }, outputs: { y: {} } }, pairs)
+  await expect(serving.ready()).rejects.toThrow('along axis 2, and would keep what was filled up')
+})
+
+it('a model without ragged inputs has batches of no more elements than it may', async () => {
+  const root = temporaryRepository({ 'm/1/model.onnx': doubling })
+  const batching = { safe: true, maxBatchSize: 8, maxBatchElements: 8 } as const
+  const serving = createServing({
+    models: { m: onnx({ source: `${root}/m`, batching }) },
+    logger: quietLogger(),
+  })
+  onTestFinished(() => serving.close())
+  await serving.ready()
+  const answers = await Promise.all(
+    Array.from({ length: 6 }, () => serving.predict('m', { x: [1, 2, 3, 4] })),
+  )
+  expect(answers.map(({ meta }) => meta.batchRows)).toEqual([2, 2, 2, 2, 2, 2])
 })
 
 it('wrong options are named', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Priority, type Waiting, WaitingQueue } from '../../src/batching/waiting.js'
+import { random } from '../onnx/random.js'
 
 interface Item extends Waiting {
   readonly name: string
@@ -67,6 +68,73 @@ describe('tenants', () => {
   it('share them across signatures', () => {
     const queue = queueOf(...flood('a', 4, { signature: 'x' }), ...flood('b', 2, { signature: 'y' }))
     expect(takeAll(queue)).toEqual(['a0', 'b0', 'a1', 'b1', 'a2', 'a3'])
+  })
+
+  it('are served as if each of them was looked at, whatever comes and leaves', () => {
+    const next = random(7)
+    const pick = (count: number) => Math.floor(((next() + 1) / 2) * count)
+    const queue = new WaitingQueue<Item>()
+    const waiting = new Set<Item>()
+    const served = new Map<string, number>()
+    const servedOf = ({ tenant }: Item) => served.get(tenant) ?? 0
+    const first = (order: (a: Item, b: Item) => number) => [...waiting].sort(order)[0]
+    const bySequence = (a: Item, b: Item) => a.sequence - b.sequence
+    let before = 0
+    let batches = 0
+    const isWaiting = (tenant: string) => [...waiting].some((each) => each.tenant === tenant)
+    /** A tenant is remembered beyond its requests only where it is ahead of the others. */
+    const leave = (each: Item) => {
+      waiting.delete(each)
+      if (!isWaiting(each.tenant) && servedOf(each) <= before) served.delete(each.tenant)
+      if (waiting.size === 0) served.clear()
+    }
+    for (let step = 0; step < 5000; step++) {
+      const kind = pick(10)
+      if (kind < 5) {
+        const each = item(`${step}`, { tenant: `t${pick(40)}`, rows: 1 + pick(3) })
+        if (!isWaiting(each.tenant)) served.set(each.tenant, Math.max(servedOf(each), before))
+        waiting.add(each)
+        queue.add(each)
+      } else if (kind === 5) {
+        const gone = [...waiting][pick(waiting.size)]
+        expect(gone === undefined || queue.remove(gone)).toBe(true)
+        if (gone !== undefined) leave(gone)
+      } else if (waiting.size > 0) {
+        const isOldests = ++batches % 8 === 0
+        const byTurn = (a: Item, b: Item) => servedOf(a) - servedOf(b) || bySequence(a, b)
+        const expected = first(isOldests ? bySequence : byTurn)
+        expect(take(queue)).toEqual([expected?.name])
+        if (expected === undefined) continue
+        if (!isOldests) before = servedOf(expected)
+        served.set(expected.tenant, servedOf(expected) + expected.rows)
+        leave(expected)
+      }
+    }
+  })
+
+  it('that come while one of a higher priority is far ahead do not wait for the others to come as far', () => {
+    const queue = queueOf(...flood('busy', 100))
+    for (let i = 0; i < 200; i++) {
+      queue.add(item('urgent', { tenant: 'urgent', priority: 0 }))
+      take(queue)
+    }
+    while (queue.head()?.tenant === 'urgent') take(queue)
+    queue.add(item('new', { tenant: 'new' }))
+    expect([take(queue), take(queue), take(queue)].flat()).toContain('new')
+  })
+
+  it('are not all looked at for each request that is taken', () => {
+    let looks = 0
+    const queue = new WaitingQueue<Item>()
+    for (let i = 0; i < 2000; i++) {
+      const each = item(`${i}`, { tenant: `t${i}` })
+      const { sequence: own } = each
+      Object.defineProperty(each, 'sequence', { get: () => (looks++, own) })
+      queue.add(each)
+    }
+    looks = 0
+    expect(take(queue, 64)).toHaveLength(64)
+    expect(looks).toBeLessThan(2000)
   })
 
   it('come after a higher priority of any other', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { PredictionCache, type CacheOptions } from '../../src/cache/prediction-cache.js'
+import { PredictionCache, type CacheLimits, type CacheOptions } from '../../src/cache/prediction-cache.js'
 import { ServingError } from '../../src/errors.js'
 import { ManualClock } from '../manual-clock.js'
 
@@ -123,6 +123,32 @@ describe('equal requests under way together', () => {
     flight.settle(new ServingError('QUEUE_FULL', 'full'))
     await first
     expect((await second).value.text).toBe('mine')
+  })
+
+  it('share one after a second refusal, so that many are not refused one after another', async () => {
+    const { cache } = setUp()
+    let refusals = 0
+    const refused = () => {
+      refusals++
+      return Promise.reject(new ServingError('QUEUE_FULL', 'full'))
+    }
+    const answers = await Promise.allSettled(Array.from({ length: 100 }, () => cache.get('k', {}, refused)))
+    expect(answers.every(({ status }) => status === 'rejected')).toBe(true)
+    expect(refusals).toBe(2)
+  })
+
+  it.each<[string, CacheLimits]>([
+    ['is willing to wait', { whenFull: 'wait' }],
+    ['is more urgent', { priority: 0 }],
+    ['has more time', { deadlineMs: 1000 }],
+  ])('do not share a second refusal where one %s', async (_, limits) => {
+    const { cache, compute } = setUp()
+    const refused = () => Promise.reject(new ServingError('OVERLOADED', 'full'))
+    const ordinary = { deadlineMs: 100 }
+    const others = Promise.allSettled([1, 2, 3].map(() => cache.get('k', ordinary, refused)))
+    const own = cache.get('k', { ...ordinary, ...limits }, compute('mine'))
+    expect((await own).value.text).toBe('mine')
+    await others
   })
 
   it('are each bound by their own limits; the last that gives up ends the computation', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { Batcher } from '../../src/batching/batcher.js'
 import type { BatchSource, Turnstile } from '../../src/batching/turnstile.js'
 import { Dispatcher } from '../../src/execution/dispatcher.js'
 
@@ -166,4 +167,36 @@ describe('the dispatcher', () => {
     expect(models.map(({ waiting }) => waiting)).toEqual([0, 0, 0])
     expect(order).toHaveLength(steps.filter((step) => step < 3).length)
   })
+})
+
+it('a model whose runs fail has no more turns than one whose runs succeed', async () => {
+  const dispatcher = new Dispatcher(() => 1)
+  const order: string[] = []
+  const texts = {
+    rows: () => 1,
+    bytes: () => 1,
+    rowElements: () => 0,
+    signature: () => '',
+    concat: (inputs: readonly string[]) => inputs.join(''),
+    slice: (input: string) => input,
+    sliceResult: (result: string) => result,
+    concatResults: (results: readonly string[]) => results.join(''),
+  }
+  // Runs of both take turns at one core.
+  let core = Promise.resolve()
+  const batcherOf = (name: string, ends: () => Promise<{ result: string; computeMs: number }>) => {
+    const run = async () => {
+      const turn = core.then(() => new Promise<void>((resolve) => setTimeout(resolve, 5)))
+      core = turn
+      order.push(name)
+      await turn
+      return ends()
+    }
+    return new Batcher({ slots: 4, width: 1, run }, texts, { turnstile: dispatcher.turnstile(() => 1) })
+  }
+  const failing = batcherOf('failing', () => Promise.reject(new Error('failed')))
+  const whole = batcherOf('whole', () => Promise.resolve({ result: '', computeMs: 5 }))
+  const all = Array.from({ length: 20 }, () => [failing.submit(''), whole.submit('')]).flat()
+  await Promise.allSettled(all)
+  expect(order.slice(0, 20).filter((name) => name === 'whole').length).toBeGreaterThan(5)
 })

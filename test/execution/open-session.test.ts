@@ -14,7 +14,9 @@ import { addExternal, addInt64, identityModel, loopModel } from '../onnx/models.
 import { bundle, run } from './program.js'
 import { feeds, modelFolder, numbers, temporaryFolder } from './support.js'
 
-const { path } = modelFolder()('identity', identityModel())
+const write = modelFolder()
+const { path } = write('identity', identityModel())
+const { path: endless } = write('endless', loopModel({ ms: 600_000 }))
 
 const opened: Session[] = []
 afterEach(async () => {
@@ -53,6 +55,15 @@ describe('openSession', () => {
     expect(session.placement).toBe(placement)
     expect(session.providers).toEqual(['cpu'])
     expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
+  })
+
+  it('leaves no run of a process without an answer that dies while it is closed', async () => {
+    const session = await open({ path: endless, placement: 'process', runTimeoutMs: 300 })
+    const runs = [session.run(feeds(1, 4)), session.run(feeds(1, 4))]
+    const closed = session.close()
+    await expect(runs[0]).rejects.toMatchObject({ code: 'RUN_TIMEOUT' })
+    await expect(runs[1]).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    await closed
   })
 
   it('keeps a model in threads whose numbers are large, in whatever file', async () => {

@@ -152,6 +152,16 @@ describe('closing', () => {
     await expect(session.run(feeds(1, 3))).rejects.toMatchObject({ code: 'CLOSED' })
   })
 
+  it('that is cut off ends the process inside a run, and tells each run that it is lost', async () => {
+    const session = await open(endless)
+    const pid = lastPid()
+    const runs = [session.run(feeds(1, 4)), session.run(feeds(1, 4))]
+    await computing()
+    await session.close(true)
+    expect(isRunning(pid)).toBe(false)
+    for (const run of runs) await expect(run).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  })
+
   it('is no death', async () => {
     const session = await open(identity)
     const died = session.died.then(() => true)

@@ -37,6 +37,29 @@ it('refuses once two timers in a row were too late, and no more once one is in t
   expect(delay.refusal).toBeUndefined()
 })
 
+it('refuses no longer than the event loop is behind, though nobody asks for anything meanwhile', () => {
+  const { clock, delay } = setUp()
+  clock.lateMs = 200
+  delay.used()
+  clock.advance(600)
+  expect(delay.refusal).toBeDefined()
+  clock.lateMs = 0
+  clock.advance(1000)
+  expect(delay.refusal).toBeUndefined()
+  expect(clock.timers).toBe(0)
+})
+
+it('says nothing of a single late timer, long after another', () => {
+  const { clock, delay } = setUp()
+  delay.used()
+  clock.lateMs = 200
+  clock.advance(10_000)
+  expect(clock.timers).toBe(0)
+  delay.used()
+  clock.advance(350)
+  expect(delay.refusal).toBeUndefined()
+})
+
 it('says nothing of a single late timer', () => {
   const watched = setUp()
   for (const lateMs of [500, 0, 500, 0]) {

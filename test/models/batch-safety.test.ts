@@ -115,9 +115,20 @@ describe('an automatic proof', () => {
     expect(await new AutomaticProof(session).settled).toEqual({
       safe: false,
       by: 'unproven',
-      reason: 'rows to try it with failed: one takes 101 ms, and more than 100 are not tried',
+      reason: 'rows to try it with failed: one takes 101.0 ms, and more than 100 are not tried',
     })
     expect(session.runs).toBe(1)
+  })
+
+  it('tries no batch that might take longer than a run may', async () => {
+    const session = inspected(new FakeSession('thread', () => 30))
+    expect(await new AutomaticProof(session, 200).settled).toMatchObject({
+      by: 'unproven',
+      reason: 'rows to try it with failed: one takes 30.0 ms, and more than 25 are not tried',
+    })
+    expect(session.runs).toBe(1)
+    const short = inspected(new FakeSession('thread', (rows) => 20 * rows))
+    expect(await new AutomaticProof(short, 200).settled).toMatchObject({ by: 'proven' })
   })
 
   it('settles where the session is closed before', async () => {

@@ -37,6 +37,14 @@ describe('a custom model', () => {
     expect(await serving.predict('m', 1)).toMatchObject({ prediction: 'yes', confidence: 0.75 })
   })
 
+  it.each([{ maxBatchElements: 8 }, { ragged: { inputs: { x: {} } } }])(
+    'refuses %j, which rows of any values have no use for',
+    (batching) => {
+      const options = { load: () => 1, run: () => [1], batching }
+      expect(() => custom(options as never)).toThrow('batching: unknown option')
+    },
+  )
+
   it('takes several rows in one call where batching is declared', async () => {
     const calls: number[][] = []
     const serving = servingOf<number>({
