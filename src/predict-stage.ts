@@ -120,7 +120,7 @@ export class StageCalls implements PipelineCaller {
       wantedByMs,
       tenant,
       priority,
-      urgency,
+      demand,
       whenFull,
     }: SubmitOptions & { readonly signal: AbortSignal },
   ): Call {
@@ -136,7 +136,7 @@ export class StageCalls implements PipelineCaller {
         signal,
         ...(latestMs < Infinity && { deadlineMs: latestMs }),
         ...(wantedByMs !== undefined && { wantedByMs: Math.min(wantedByMs, latestMs) }),
-        priority: urgency?.priority ?? priority,
+        priority: demand?.priority ?? priority,
         whenFull,
         tenant,
       },

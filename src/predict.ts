@@ -242,11 +242,11 @@ async function cached(call: LeasedCall, cache: PredictionCache<KeptAnswer>, key:
   const feeds = codec.own(encoded)
   // A pipeline in another must not wait for a run that may, by way of other stages, wait for it.
   const joins = stages?.isPipeline !== true
-  const { value, status } = await cache.get(key, { ...limits, joins }, async (flight) => {
-    const asked = { ...flight, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
-    const answer = await submit(call, feeds, asked)
-    const { value: result, bytes } = codec.keep(answer.result)
-    return { ...answer, result, bytes, degraded: stages?.degraded }
+  const { value, status } = await cache.get(key, { ...limits, joins }, async (demand) => {
+    const asked = { demand, whenFull, tenant, wantedByMs: deadlineMs, caller: stages }
+    const { result, queueMs, computeMs, batchRows } = await submit(call, feeds, asked)
+    const { value: own, bytes } = codec.keep(result)
+    return { result: own, bytes, queueMs, computeMs, batchRows, degraded: stages?.degraded }
   })
   if (status !== 'miss' && status !== 'coalesced') return kept(value, status)
   const { result, queueMs, computeMs, batchRows, degraded } = value

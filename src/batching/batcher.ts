@@ -10,7 +10,6 @@ import { LimitsWatch, type WaitLimits } from './limits-watch.js'
 import { QueuedRequest } from './queued-request.js'
 import { submitInParts } from './request-parts.js'
 import { freePassage, type BatchSource, type Turnstile } from './turnstile.js'
-import type { Urgency } from './urgency.js'
 import { WaitingQueue, type Priority } from './waiting.js'
 
 export interface BatcherOptions {
@@ -34,12 +33,10 @@ export interface BatcherOptions {
 }
 
 export interface SubmitOptions extends WaitLimits {
-  /** Default: 1. */
+  /** Default: 1; that of `demand`, where there is one, which may rise. */
   readonly priority?: Priority | undefined
   /** Refuses what can't be answered by then, on the batcher's clock, but gives nothing up later. Default: `deadlineMs`. */
   readonly wantedByMs?: number | undefined
-  /** In the place of `priority`, where it may rise while the request waits. */
-  readonly urgency?: Urgency | undefined
   /** On whose behalf: those who wait share the runs among them. Default: all are one. */
   readonly tenant?: string | undefined
   /** Whether it shares a run with no other. Default: false. */
@@ -162,14 +159,14 @@ export class Batcher<I, R> implements BatchSource {
     return new Promise((resolve, reject) => {
       const met = this.#closed ?? this.#limits.expired(options)
       if (met !== undefined) return reject(met)
-      const { urgency, signal, deadlineMs } = options
+      const { demand, signal, deadlineMs } = options
       const request = new QueuedRequest<I, R>(resolve, reject, {
         input,
         rows,
         bytes: this.#batchable.bytes(input),
         rowElements: this.#batchable.rowElements(input),
         signature: this.#signature(input, options),
-        priority: urgency?.priority ?? options.priority ?? 1,
+        priority: demand?.priority ?? options.priority ?? 1,
         tenant: options.tenant ?? '',
         sequence: this.#sequence++,
         submittedAt: this.#clock.now(),
@@ -177,13 +174,13 @@ export class Batcher<I, R> implements BatchSource {
       })
       const refusal = this.#admit(request, options)
       if (refusal !== undefined) return reject(refusal)
-      if (signal !== undefined || deadlineMs !== undefined) {
+      if (signal !== undefined || deadlineMs !== undefined || demand !== undefined) {
         request.unwatch = this.#limits.watch(options, (error) => {
           this.#leave(request)
           request.settle(error)
         })
       }
-      urgency?.onRaised(() => this.#prefer(request, urgency.priority))
+      demand?.listen({ raised: () => this.#prefer(request, demand.priority) })
       this.#planWake()
     })
   }

@@ -1,12 +1,15 @@
 import { ServingError } from '../errors.js'
 import type { Clock, Timer } from '../clock.js'
 import { Link, LinkedList } from '../linked-list.js'
+import type { Demand } from './demand.js'
 
 /** What bounds a request's wait; all optional. */
 export interface WaitLimits {
   readonly signal?: AbortSignal | undefined
   /** On the clock of whoever watches. */
   readonly deadlineMs?: number | undefined
+  /** In the place of `signal`, of what several wait for. */
+  readonly demand?: Demand | undefined
 }
 
 type OnLimit = (error: ServingError) => void
@@ -36,13 +39,20 @@ export class LimitsWatch {
   }
 
   /** The error of a limit that is met already. */
-  expired({ signal, deadlineMs }: WaitLimits): ServingError | undefined {
+  expired({ signal, deadlineMs, demand }: WaitLimits): ServingError | undefined {
     if (signal?.aborted === true) return aborted(signal)
+    if (demand?.isWanted === false) return abandoned()
     return deadlineMs !== undefined && this.#clock.now() >= deadlineMs ? timedOut() : undefined
   }
 
   /** Calls `onLimit` once when a limit is met, unless the returned function was called before. */
-  watch({ signal, deadlineMs }: WaitLimits, onLimit: OnLimit): () => void {
+  watch({ signal, deadlineMs, demand }: WaitLimits, onLimit: OnLimit): () => void {
+    let isWatched = true
+    demand?.listen({
+      abandoned: () => {
+        if (isWatched) onLimit(abandoned())
+      },
+    })
     const bySignal = signal && listen(signal, onLimit)
     const byDeadline = deadlineMs === undefined ? undefined : new Watcher(onLimit, deadlineMs)
     if (byDeadline !== undefined) {
@@ -50,6 +60,7 @@ export class LimitsWatch {
       this.#arm(byDeadline.deadlineMs)
     }
     return () => {
+      isWatched = false
       if (signal !== undefined && bySignal !== undefined) unlisten(signal, bySignal)
       if (byDeadline !== undefined) this.#forget(byDeadline)
     }
@@ -129,6 +140,10 @@ function onAbort(event: Event): void {
 
 function aborted(signal: AbortSignal): ServingError {
   return new ServingError('ABORTED', 'the request was aborted by its caller', { cause: signal.reason })
+}
+
+function abandoned(): ServingError {
+  return new ServingError('ABORTED', 'the request was aborted by all who waited for its answer')
 }
 
 function timedOut(): ServingError {

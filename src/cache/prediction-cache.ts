@@ -1,9 +1,11 @@
 import { LRUCache } from 'lru-cache'
+import { Demand } from '../batching/demand.js'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
-import { Urgency } from '../batching/urgency.js'
 import type { Priority } from '../batching/waiting.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
+import { Link, LinkedList } from '../linked-list.js'
+import { Flights } from './flights.js'
 
 export interface CacheOptions {
   /** How long an answer is given again. Default: 3,600,000 (an hour). */
@@ -56,17 +58,22 @@ export interface CacheLimits extends WaitLimits {
 /** A deadline that is so much later may be met where the earlier one could not be. */
 const laterMs = 10
 
-/** What a computation that several may wait for is bound by. */
-export interface FlightLimits {
-  /** Aborts once nobody waits any more: each waiter leaves at its own deadline. */
-  readonly signal: AbortSignal
-  /** That of the most urgent waiter. */
-  readonly urgency: Urgency
-}
-
 interface Entry<V> {
   readonly value: V
   readonly freshUntil: number
+}
+
+/** A request that waits for a computation. */
+class Waiter<V> extends Link {
+  /** Ends the watch of its limits. */
+  unwatch: (() => void) | undefined
+
+  constructor(
+    readonly resolve: (value: V) => void,
+    readonly reject: (error: ServingError) => void,
+  ) {
+    super()
+  }
 }
 
 /** A computation that several equal requests wait for. It belongs to none: the last that gives up ends it. */
@@ -74,10 +81,8 @@ interface Flight<V> {
   readonly key: string
   /** Of who began it: what it may be refused by. */
   readonly limits: CacheLimits
-  readonly promise: Promise<V>
-  readonly controller: AbortController
-  readonly urgency: Urgency
-  waiters: number
+  readonly demand: Demand
+  readonly waiters: LinkedList<Waiter<V>>
 }
 
 /**
@@ -86,7 +91,7 @@ interface Flight<V> {
  */
 export class PredictionCache<V extends object> {
   readonly #entries: LRUCache<string, Entry<V>>
-  readonly #flights = new Map<string, Flight<V>>()
+  readonly #flights = new Flights<Flight<V>>()
   readonly #limits: LimitsWatch
   readonly #clock: Clock
   readonly #ttlMs: number
@@ -129,11 +134,7 @@ export class PredictionCache<V extends object> {
    * @param compute called where nobody has computed it of late, nor is about to
    * @throws what `compute` throws; ServingError ABORTED or TIMEOUT when the caller's own limit is met
    */
-  get(
-    key: string,
-    limits: CacheLimits,
-    compute: (limits: FlightLimits) => Promise<V>,
-  ): Promise<CacheAnswer<V>> {
+  get(key: string, limits: CacheLimits, compute: (demand: Demand) => Promise<V>): Promise<CacheAnswer<V>> {
     return this.#get(key, limits, compute, false)
   }
 
@@ -141,7 +142,7 @@ export class PredictionCache<V extends object> {
   async #get(
     key: string,
     limits: CacheLimits,
-    compute: (limits: FlightLimits) => Promise<V>,
+    compute: (demand: Demand) => Promise<V>,
     wasRefused: boolean,
   ): Promise<CacheAnswer<V>> {
     const hit = this.hit(key)
@@ -157,7 +158,7 @@ export class PredictionCache<V extends object> {
     const status = underWay === undefined ? 'miss' : 'coalesced'
     if (underWay === undefined) this.#misses++
     else this.#coalesced++
-    flight.urgency.raise(priority)
+    flight.demand.raise(priority)
     try {
       return { value: await this.#join(flight, limits), status }
     } catch (cause) {
@@ -178,19 +179,19 @@ export class PredictionCache<V extends object> {
     key: string,
     flightKey: string,
     limits: CacheLimits,
-    compute: (limits: FlightLimits) => Promise<V>,
+    compute: (demand: Demand) => Promise<V>,
   ): Flight<V> {
-    const controller = new AbortController()
-    const urgency = new Urgency(limits.priority ?? 1)
-    const promise = compute({ signal: controller.signal, urgency })
-      .then((value) => {
-        this.#keep(key, value)
-        return value
-      })
-      .finally(() => this.#end(flight))
-    const flight: Flight<V> = { key: flightKey, limits, promise, controller, urgency, waiters: 0 }
-    promise.catch(() => {}) // told to each who waits
+    const demand = new Demand(limits.priority ?? 1)
+    const flight: Flight<V> = { key: flightKey, limits, demand, waiters: new LinkedList() }
+    const computing = compute(demand)
     this.#flights.set(flightKey, flight)
+    computing.then(
+      (value) => {
+        this.#keep(key, value)
+        this.#settle(flight, ({ resolve }) => resolve(value))
+      },
+      (error: unknown) => this.#settle(flight, ({ reject }) => reject(asServingError(error))),
+    )
     return flight
   }
 
@@ -198,35 +199,39 @@ export class PredictionCache<V extends object> {
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
   }
 
+  #settle(flight: Flight<V>, tell: (waiter: Waiter<V>) => void): void {
+    this.#end(flight)
+    for (let waiter = flight.waiters.first; waiter !== undefined; waiter = flight.waiters.first) {
+      flight.waiters.remove(waiter)
+      waiter.unwatch?.()
+      tell(waiter)
+    }
+  }
+
   /** Waits for a flight as long as the caller's own limits allow. */
   #join(flight: Flight<V>, limits: WaitLimits): Promise<V> {
-    flight.waiters++
     return new Promise<V>((resolve, reject) => {
-      let waits = true
-      const leave = (): void => {
-        if (!waits) return
-        waits = false
-        unwatch()
-        if (--flight.waiters > 0 || this.#flights.get(flight.key) !== flight) return
-        // An equal request that comes from here on starts anew, rather than join what is being aborted.
-        this.#end(flight)
-        flight.controller.abort()
-      }
-      const met = this.#limits.expired(limits)
-      const give = (error: ServingError): void => {
-        leave()
+      const waiter = new Waiter<V>(resolve, reject)
+      flight.waiters.add(waiter)
+      const giveUp = (error: ServingError): void => {
+        this.#leave(flight, waiter)
         reject(error)
       }
-      const unwatch = met === undefined ? this.#limits.watch(limits, give) : () => {}
-      if (met !== undefined) return give(met)
-      flight.promise.then(
-        (value) => {
-          leave()
-          resolve(value)
-        },
-        (error: unknown) => give(asServingError(error)),
-      )
+      const met = this.#limits.expired(limits)
+      if (met !== undefined) return giveUp(met)
+      if (limits.signal !== undefined || limits.deadlineMs !== undefined || limits.demand !== undefined) {
+        waiter.unwatch = this.#limits.watch(limits, giveUp)
+      }
     })
+  }
+
+  #leave(flight: Flight<V>, waiter: Waiter<V>): void {
+    if (!flight.waiters.remove(waiter)) return
+    waiter.unwatch?.()
+    if (flight.waiters.size > 0 || this.#flights.get(flight.key) !== flight) return
+    // An equal request that comes from here on starts anew, rather than join what is being aborted.
+    this.#end(flight)
+    flight.demand.abandon()
   }
 
   #keep(key: string, value: V): void {
