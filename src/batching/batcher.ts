@@ -8,7 +8,7 @@ import type { Batchable, Executor, RunContext } from './executor.js'
 import { LinkedList } from '../linked-list.js'
 import { LimitsWatch, type WaitLimits } from './limits-watch.js'
 import { QueuedRequest } from './queued-request.js'
-import { submitInParts } from './request-parts.js'
+import { PartsToCome, submitInParts } from './request-parts.js'
 import { freePassage, type BatchSource, type Turnstile } from './turnstile.js'
 import type { Urgency } from './urgency.js'
 import { WaitingQueue, type Priority } from './waiting.js'
@@ -48,6 +48,11 @@ export interface SubmitOptions extends WaitLimits {
   readonly whenFull?: 'reject' | 'wait' | undefined
 }
 
+interface EnqueueOptions extends SubmitOptions {
+  /** Whether it is part of a request that was let in as a whole, and needs no room of its own. Default: false. */
+  readonly isLetIn?: boolean
+}
+
 /**
  * Joins requests to batches. A request meets an idle executor and runs at once; what arrives meanwhile is the next
  * batch. The queue is bounded, and refuses at once; what is aborted or too late leaves it without costing a run.
@@ -68,8 +73,8 @@ export class Batcher<I, R> implements BatchSource {
   readonly #runs = new LinkedList<BatchRun<I, R>>()
   /** Requests that wait for room in the queue. */
   readonly #blocked = new Set<QueuedRequest<I, R>>()
-  /** Requests that were split, as long as a part of theirs is not answered: parts wait for room outside the queue. */
-  readonly #parts = { rows: 0, bytes: 0 }
+  /** What is still to come into the queue of requests that were split, and were let in as there was room for them. */
+  readonly #parts = new PartsToCome()
   #running = 0
   #runningRows = 0
   /** Rows of the batch that was handed over last. */
@@ -113,10 +118,18 @@ export class Batcher<I, R> implements BatchSource {
    */
   submit(input: I, options: SubmitOptions = {}): Promise<BatchAnswer<R>> {
     const rows = this.#batchable.rows(input)
-    if (this.#canRunNow(options)) return this.#runNow(input, rows)
+    const partRows = this.#partRows(input)
+    if (rows > partRows) return this.#submitInParts(input, rows, partRows, options)
+    return this.#canRunNow(options) ? this.#runNow(input, rows) : this.#enqueue(input, rows, options)
+  }
+
+  /** The most rows of an input that are one run, above which it is split; one row always is. */
+  #partRows(input: I): number {
     const { maxRows } = this.#plan
-    if (rows <= maxRows || maxRows === 1) return this.#enqueue(input, rows, options)
-    return this.#submitInParts(input, rows, options)
+    if (maxRows === 1) return Infinity
+    if (this.#maxBatchElements === Infinity) return maxRows
+    const rowElements = this.#batchable.rowElements(input)
+    return Math.max(1, Math.min(maxRows, Math.floor(this.#maxBatchElements / rowElements)))
   }
 
   /**
@@ -158,7 +171,7 @@ export class Batcher<I, R> implements BatchSource {
     }
   }
 
-  #enqueue(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
+  #enqueue(input: I, rows: number, options: EnqueueOptions): Promise<BatchAnswer<R>> {
     return new Promise((resolve, reject) => {
       const met = this.#closed ?? this.#limits.expired(options)
       if (met !== undefined) return reject(met)
@@ -200,22 +213,43 @@ export class Batcher<I, R> implements BatchSource {
     if (waits) this.#waiting.add(request)
   }
 
-  async #submitInParts(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
+  async #submitInParts(
+    input: I,
+    rows: number,
+    partRows: number,
+    options: SubmitOptions,
+  ): Promise<BatchAnswer<R>> {
     const whole: Size = { rows, bytes: this.#batchable.bytes(input) }
-    if (!this.#isIdle && options.whenFull !== 'wait' && !this.#admission.hasRoom(whole, this.#parts)) {
-      throw this.#admission.full(rows)
-    }
-    this.#parts.rows += whole.rows
-    this.#parts.bytes += whole.bytes
+    const late = this.#lateAsWhole(input, whole, options)
+    if (late !== undefined) throw late
+    const isIdle = this.#isIdle
+    const isLetIn = isIdle || this.#hasRoom(whole)
+    if (!isLetIn && options.whenFull !== 'wait') throw this.#admission.full(rows, this.#parts)
+    // Nobody is refused for the rest of one that an idle executor took, nor for one that waits at the door.
+    const toCome = this.#parts.add(isLetIn && !isIdle ? whole : undefined)
+    // One part waits while others run: more would fill the queue.
+    const atOnce = this.#executor.slots + 1
     try {
-      // Room was found for the whole; what it lacks for the rest is waited for.
-      return await submitInParts(this.#batchable, input, this.#plan.maxRows, options, (part, limits) =>
-        this.#enqueue(part, this.#batchable.rows(part), { ...options, ...limits, whenFull: 'wait' }),
-      )
+      return await submitInParts(this.#batchable, input, { ...options, partRows, atOnce }, (part, limits) => {
+        const size: Size = { rows: this.#batchable.rows(part), bytes: this.#batchable.bytes(part) }
+        toCome.came(size)
+        return this.#enqueue(part, size.rows, { ...options, ...limits, whenFull: 'wait', isLetIn })
+      })
     } finally {
-      this.#parts.rows -= whole.rows
-      this.#parts.bytes -= whole.bytes
+      toCome.end()
     }
+  }
+
+  #lateAsWhole(input: I, whole: Size, options: SubmitOptions): ServingError | undefined {
+    const { deadlineMs, wantedByMs: dueMs = deadlineMs, urgency, priority = 1 } = options
+    if (dueMs === undefined) return undefined
+    const candidate = {
+      ...whole,
+      signature: this.#signature(input, options),
+      priority: urgency?.priority ?? priority,
+      submittedAt: this.#clock.now(),
+    }
+    return this.#admission.late(candidate, dueMs, this.#runningRows)
   }
 
   get #isIdle(): boolean {
@@ -223,20 +257,26 @@ export class Batcher<I, R> implements BatchSource {
   }
 
   /** Lets a request into the queue, or to its door; an idle executor takes any. */
-  #admit(request: QueuedRequest<I, R>, { whenFull, wantedByMs }: SubmitOptions): ServingError | undefined {
+  #admit(request: QueuedRequest<I, R>, options: EnqueueOptions): ServingError | undefined {
+    const { whenFull, wantedByMs, isLetIn = false } = options
     const isIdle = this.#isIdle
     const dueMs = wantedByMs ?? request.deadlineMs
     if (!isIdle && dueMs !== undefined) {
       const late = this.#admission.late(request, dueMs, this.#runningRows)
       if (late !== undefined) return late
     }
-    if (isIdle || (this.#blocked.size === 0 && this.#admission.hasRoom(request))) {
+    if (isIdle || isLetIn || this.#hasRoom(request)) {
       this.#waiting.add(request)
       return undefined
     }
-    if (whenFull !== 'wait') return this.#admission.full(request.rows)
+    if (whenFull !== 'wait') return this.#admission.full(request.rows, this.#parts)
     this.#blocked.add(request)
     return undefined
+  }
+
+  /** Whether there is room for a newcomer: those at the door go before. */
+  #hasRoom(size: Size): boolean {
+    return this.#blocked.size === 0 && this.#admission.hasRoom(size, this.#parts)
   }
 
   #leave(request: QueuedRequest<I, R>): void {
@@ -248,7 +288,7 @@ export class Batcher<I, R> implements BatchSource {
   /** Lets requests from the door into the room there is, in their order. */
   #unblock(): void {
     for (const request of this.#blocked) {
-      if (this.#waiting.size > 0 && !this.#admission.hasRoom(request)) return
+      if (this.#waiting.size > 0 && !this.#admission.hasRoom(request, this.#parts)) return
       this.#blocked.delete(request)
       this.#waiting.add(request)
     }

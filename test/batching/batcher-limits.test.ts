@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest'
+import { BatchPlan } from '../../src/batching/batch-plan.js'
+import { Batcher, type BatcherOptions } from '../../src/batching/batcher.js'
+import type { Batchable, Executor } from '../../src/batching/executor.js'
+import type { ServingError } from '../../src/errors.js'
+import { ManualClock } from '../manual-clock.js'
+
+/** A character is a row. */
+const texts: Batchable<string, string> = {
+  rows: (input) => input.length,
+  bytes: (input) => input.length,
+  rowElements: () => 0,
+  signature: () => '',
+  concat: (inputs) => inputs.join(''),
+  slice: (input, from, to) => input.slice(from, to),
+  sliceResult: (result, from, to) => result.slice(from, to),
+  concatResults: (results) => results.join(''),
+}
+
+/** For a row of so many elements. */
+const wideTexts = (rowElements: number) => ({ ...texts, rowElements: () => rowElements })
+
+const turn = () => new Promise(setImmediate)
+
+const outcomeOf = (answer: Promise<unknown>) =>
+  answer.then(
+    () => 'answered',
+    (error: ServingError) => error.code,
+  )
+
+/** An executor that answers at once: on the event loop, or where a run takes a permit. */
+function prompt(width: number) {
+  const runs: number[] = []
+  const executor: Executor<string, string> = {
+    slots: 1,
+    width,
+    run: (input) => (runs.push(input.length), Promise.resolve({ result: input, computeMs: 1 })),
+  }
+  return { executor, runs }
+}
+
+/** An executor whose runs end when the test says so. */
+function manual(options: BatcherOptions, slots = 1) {
+  const runs: string[] = []
+  const ends: (() => void)[] = []
+  const executor: Executor<string, string> = {
+    slots,
+    width: 1,
+    run: (input) => {
+      runs.push(input)
+      return new Promise((resolve) => ends.push(() => resolve({ result: input, computeMs: 1 })))
+    },
+  }
+  const batcher = new Batcher(executor, texts, options)
+  const finish = async () => {
+    ends.shift()?.()
+    await turn()
+  }
+  const finishAll = async () => {
+    for (await turn(); ends.length > 0;) await finish()
+  }
+  return { batcher, runs, finish, finishAll }
+}
+
+describe('a run holds no more than it may', () => {
+  it.each([0, 1])('rows, where an idle executor of width %i is asked for many', async (width) => {
+    const { executor, runs } = prompt(width)
+    const { result } = await new Batcher(executor, texts, { maxBatchSize: 8 }).submit('x'.repeat(100))
+    expect(Math.max(...runs)).toBe(8)
+    expect(result).toHaveLength(100)
+  })
+
+  it.each([0, 1])('elements, where an idle executor of width %i is asked for many', async (width) => {
+    const { executor, runs } = prompt(width)
+    const options = { maxBatchSize: 8, maxBatchElements: 35 }
+    await new Batcher(executor, wideTexts(10), options).submit('x'.repeat(10))
+    expect(runs).toEqual([3, 3, 3, 1])
+  })
+
+  it('but that a row of more elements is run alone', async () => {
+    const { executor, runs } = prompt(1)
+    const options = { maxBatchSize: 8, maxBatchElements: 35 }
+    await new Batcher(executor, wideTexts(100), options).submit('xxx')
+    expect(runs).toEqual([1, 1, 1])
+  })
+})
+
+describe('a request of more rows than the queue may hold', () => {
+  it('lets others in while its parts wait', async () => {
+    const { batcher, finish, finishAll } = manual({ maxBatchSize: 4, maxQueueRows: 16 })
+    const large = batcher.submit('x'.repeat(100))
+    await turn()
+    const outcome = outcomeOf(batcher.submit('y'))
+    const urgent = outcomeOf(batcher.submit('z', { priority: 0, tenant: 'other' }))
+    const middling = outcomeOf(batcher.submit('zzzzzz'))
+    for (let i = 0; i < 10; i++) await finish()
+    expect(await Promise.all([outcome, urgent, middling])).toEqual(['answered', 'answered', 'answered'])
+    await finishAll()
+    expect((await large).result).toHaveLength(100)
+  })
+
+  it('keeps every slot busy', async () => {
+    const { batcher, runs, finish, finishAll } = manual({ maxBatchSize: 4 }, 3)
+    const large = batcher.submit('x'.repeat(40))
+    await turn()
+    expect(runs).toHaveLength(3)
+    await finish()
+    expect(runs).toHaveLength(4)
+    await finishAll()
+    await large
+  })
+
+  it('is refused at once where it can not meet its deadline as a whole', async () => {
+    const clock = new ManualClock()
+    const plan = new BatchPlan({ maxBatchSize: 4 })
+    for (let i = 0; i < 4; i++) plan.observe('', 4, 40)
+    const { batcher, runs } = manual({ plan, clock })
+    const large = batcher.submit('x'.repeat(100), { deadlineMs: clock.now() + 500 })
+    expect(await outcomeOf(large)).toBe('OVERLOADED')
+    expect(runs).toEqual([])
+  })
+
+  it('ends with its caller, and no part of it is handed in any more', async () => {
+    const { batcher, runs, finishAll } = manual({ maxBatchSize: 4 })
+    const caller = new AbortController()
+    const outcome = outcomeOf(batcher.submit('x'.repeat(100), { signal: caller.signal }))
+    await turn()
+    caller.abort()
+    expect(await outcome).toBe('ABORTED')
+    await finishAll()
+    expect(runs).toHaveLength(1)
+    expect(batcher.waitingRows).toBe(0)
+  })
+
+  it('leaves no room taken once it has failed', async () => {
+    const { batcher, finishAll } = manual({ maxBatchSize: 4, maxQueueRows: 16 })
+    const first = batcher.submit('x')
+    await turn()
+    const caller = new AbortController()
+    const large = outcomeOf(batcher.submit('x'.repeat(16), { signal: caller.signal }))
+    expect(await outcomeOf(batcher.submit('y'))).toBe('QUEUE_FULL')
+    caller.abort()
+    expect(await large).toBe('ABORTED')
+    const whole = batcher.submit('y'.repeat(16))
+    await finishAll()
+    expect((await whole).result).toHaveLength(16)
+    await first
+  })
+})
