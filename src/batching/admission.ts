@@ -23,7 +23,7 @@ export interface Candidate extends Size {
 }
 
 /** A prediction of a wait is exceeded now and then: a deadline is only promised with this much to spare. */
-const margin = 1.1
+export const margin = 1.1
 
 const nothing: Size = { rows: 0, bytes: 0 }
 

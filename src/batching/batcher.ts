@@ -1,6 +1,6 @@
 import { systemClock, type Clock, type Timer } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
-import { Admission, type QueueBounds, type Size } from './admission.js'
+import { Admission, margin, type QueueBounds, type Size } from './admission.js'
 import { BatchPlan } from './batch-plan.js'
 import { BatchRun, type BatchAnswer, type RanBatch } from './batch-run.js'
 import { DrainRate } from './drain-rate.js'
@@ -335,12 +335,25 @@ export class Batcher<I, R> implements BatchSource {
     if (this.#maxDelayMs === 0) return true
     const head = this.#waiting.head()
     if (head === undefined) return false
-    if (this.#waiting.rows >= this.#plan.capRows(head.signature)) return true
-    const restMs = head.submittedAt + this.#maxDelayMs - this.#clock.now()
+    const { rows } = this.#waiting
+    const capRows = this.#plan.capRows(head.signature)
+    if (rows >= capRows || rows * head.rowElements >= this.#maxBatchElements) return true
+    const restMs = Math.min(head.submittedAt + this.#maxDelayMs, this.#latestStart()) - this.#clock.now()
     if (restMs <= 0) return true
     this.#forgetDelay()
     this.#delay = this.#clock.setTimer(() => this.#turnstile.wake(), Math.ceil(restMs))
     return false
+  }
+
+  /** When a run of what waits has to begin for each to meet its deadline, as far as is known what it costs. */
+  #latestStart(): number {
+    let latest = Infinity
+    for (const { deadlineMs, signature } of this.#waiting) {
+      if (deadlineMs === undefined) continue
+      const runMs = this.#plan.estimateMs(signature, this.#waiting.rows) ?? Infinity
+      latest = Math.min(latest, deadlineMs - runMs * margin - handOverMs)
+    }
+    return latest
   }
 
   #forgetDelay(): void {
@@ -392,6 +405,9 @@ export class Batcher<I, R> implements BatchSource {
     })
   }
 }
+
+/** What a timer may be late by, and a batch takes to its executor and back, where a deadline is near. */
+const handOverMs = 5
 
 /** Of a run that nobody can give up. */
 const neverAbandoned: RunContext = {

@@ -45,7 +45,10 @@ export interface BatchingOptions {
    * to 128; a request of more is split.
    */
   readonly maxBatchSize?: number
-  /** How long an idle session waits for more rows. Default: 0, what arrives during a run is the next batch. */
+  /**
+   * How long an idle session waits for more rows, or less where a deadline is near. Default: 0, what arrives during a
+   * run is the next batch.
+   */
   readonly maxDelayMs?: number
   /** The most elements of one run: its rows times those of the longest, of all inputs together. Default: no bound. */
   readonly maxBatchElements?: number

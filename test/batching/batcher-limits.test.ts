@@ -25,7 +25,7 @@ const turn = () => new Promise(setImmediate)
 const outcomeOf = (answer: Promise<unknown>) =>
   answer.then(
     () => 'answered',
-    (error: ServingError) => error.code,
+    (error: unknown) => (error as ServingError).code,
   )
 
 /** An executor that answers at once: on the event loop, or where a run takes a permit. */
@@ -145,5 +145,60 @@ describe('a request of more rows than the queue may hold', () => {
     await finishAll()
     expect((await whole).result).toHaveLength(16)
     await first
+  })
+})
+
+describe('maxDelayMs', () => {
+  /** Advances the clock by `ms`, one at a time. */
+  async function pass(clock: ManualClock, ms: number) {
+    for (let i = 0; i < ms; i++) {
+      await turn()
+      clock.advance(1)
+    }
+    await turn()
+  }
+
+  it('is cut short for a deadline of the first or of one that waits with it', async () => {
+    for (const deadlines of [[50], [undefined, 50]]) {
+      const clock = new ManualClock()
+      const { executor, runs } = prompt(1)
+      const batcher = new Batcher(executor, texts, { clock, maxBatchSize: 8, maxDelayMs: 200 })
+      const answers = deadlines.map((deadlineMs) =>
+        outcomeOf(batcher.submit('a', { deadlineMs: deadlineMs && clock.now() + deadlineMs })),
+      )
+      await pass(clock, 60)
+      expect(await Promise.all(answers)).toEqual(answers.map(() => 'answered'))
+      expect(runs).toEqual([deadlines.length])
+    }
+  })
+
+  it('is waited for as long as the deadline and the cost of a run allow', async () => {
+    const clock = new ManualClock()
+    const plan = new BatchPlan({ maxBatchSize: 8 })
+    for (let i = 0; i < 4; i++) plan.observe('', 1, 10)
+    const { executor, runs } = prompt(1)
+    const batcher = new Batcher(executor, texts, { clock, plan, maxDelayMs: 200 })
+    const answer = batcher.submit('a', { deadlineMs: clock.now() + 100 })
+    await pass(clock, 70)
+    expect(runs).toEqual([])
+    await pass(clock, 20)
+    expect(runs).toEqual([1])
+    await answer
+    const later = batcher.submit('a', { deadlineMs: clock.now() + 1000 })
+    await pass(clock, 199)
+    expect(runs).toEqual([1])
+    await pass(clock, 1)
+    await later
+  })
+
+  it('is not waited for by parts that fill a run with elements', async () => {
+    const clock = new ManualClock()
+    const { executor, runs } = prompt(1)
+    const options = { clock, maxBatchSize: 64, maxBatchElements: 40, maxDelayMs: 200 }
+    const answer = new Batcher(executor, wideTexts(10), options).submit('x'.repeat(40))
+    await pass(clock, 0)
+    expect(runs.length).toBeGreaterThan(5)
+    await pass(clock, 200)
+    await answer
   })
 })
