@@ -22,7 +22,9 @@ export interface BatcherOptions {
   readonly maxDelayMs?: number
   /** The most elements of one run: its rows times those of its longest row. Default: as many as its rows have. */
   readonly maxBatchElements?: number
-  /** Rows that may wait; a request beyond is refused at once. Default: 1024. */
+  /** What is named as the one that refuses an input. Default: none is. */
+  readonly label?: string
+  /** Rows that may wait, and of a request that is not split; one beyond is refused at once. Default: 1024. */
   readonly maxQueueRows?: number
   /** Bytes that may wait. Default: 256 MiB. */
   readonly maxQueueBytes?: number
@@ -63,6 +65,8 @@ export class Batcher<I, R> implements BatchSource {
   readonly #plan: BatchPlan
   readonly #maxDelayMs: number
   readonly #maxBatchElements: number
+  readonly #mostRows: number
+  readonly #label: string
   readonly #onRun: (rows: number, computeMs: number) => void
   readonly #clock: Clock
   readonly #turnstile: Turnstile
@@ -88,13 +92,15 @@ export class Batcher<I, R> implements BatchSource {
     const { maxBatchSize = 1, plan = new BatchPlan({ maxBatchSize }), maxDelayMs = 0 } = options
     const { maxBatchElements = Infinity, onRun = () => {} } = options
     const { maxQueueRows = 1024, maxQueueBytes = 256 * 1024 * 1024 } = options
-    const { clock = systemClock, turnstile = freePassage } = options
+    const { clock = systemClock, turnstile = freePassage, label } = options
     const bounds: QueueBounds = { maxQueueRows, maxQueueBytes }
     this.#executor = executor
     this.#batchable = batchable
     this.#plan = plan
     this.#maxDelayMs = maxDelayMs
     this.#maxBatchElements = maxBatchElements
+    this.#mostRows = maxQueueRows
+    this.#label = label === undefined ? '' : `${label}: `
     this.#onRun = onRun
     this.#clock = clock
     this.#admission = new Admission(this.#waiting, bounds, plan, this.#rate)
@@ -113,13 +119,14 @@ export class Batcher<I, R> implements BatchSource {
 
   /**
    * Runs an input with others of its signature when its turn comes; takes ownership of it.
-   * @throws ServingError QUEUE_FULL or OVERLOADED at once; ABORTED or TIMEOUT as soon as the limit is met, whether its
+   * @throws ServingError QUEUE_FULL, OVERLOADED or INVALID_INPUT at once; ABORTED or TIMEOUT as soon as the limit is met, whether its
    *   run has begun or not; what the executor throws
    */
   submit(input: I, options: SubmitOptions = {}): Promise<BatchAnswer<R>> {
     const rows = this.#batchable.rows(input)
     const partRows = this.#partRows(input)
     if (rows > partRows) return this.#submitInParts(input, rows, partRows, options)
+    if (rows > this.#mostRows && partRows === Infinity) return Promise.reject(this.#tooManyRows(rows))
     return this.#canRunNow(options) ? this.#runNow(input, rows) : this.#enqueue(input, rows, options)
   }
 
@@ -146,6 +153,15 @@ export class Batcher<I, R> implements BatchSource {
       signal === undefined &&
       deadlineMs === undefined &&
       this.#closed === undefined
+    )
+  }
+
+  /** Of one run, which nothing could end, nor anybody overtake. */
+  #tooManyRows(rows: number): ServingError {
+    const most = `${this.#mostRows} (maxQueueRows)`
+    return new ServingError(
+      'INVALID_INPUT',
+      `${this.#label}the input has ${rows} rows; without batching, which would split it, at most ${most} may come in one request.`,
     )
   }
 

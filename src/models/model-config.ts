@@ -84,7 +84,10 @@ export interface CommonOptions {
   readonly cache?: true | CacheOptions
   /** The deadline of a request that names none, in milliseconds from its call. Default: none. */
   readonly timeoutMs?: number
-  /** Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Default: 1024. */
+  /**
+   * Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Where requests are not split,
+   * since batching is off or not proven, it is the most rows of a request as well. Default: 1024.
+   */
   readonly maxQueueRows?: number
   /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
   readonly maxQueueBytes?: number

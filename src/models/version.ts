@@ -248,6 +248,7 @@ export class ModelVersion {
     const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
       plan,
+      label: this.label,
       ...(clock !== undefined && { clock }),
       ...(maxDelayMs !== undefined && { maxDelayMs }),
       ...(maxBatchElements !== undefined && { maxBatchElements }),

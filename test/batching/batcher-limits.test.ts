@@ -148,6 +148,34 @@ describe('a request of more rows than the queue may hold', () => {
   })
 })
 
+describe('a request that is not split', () => {
+  it.each([0, 1])(
+    'may have as many rows as the queue, also where an executor of width %i is idle',
+    async (width) => {
+      const { executor, runs } = prompt(width)
+      const batcher = new Batcher(executor, texts, { maxQueueRows: 16, label: 'm@1' })
+      await batcher.submit('x'.repeat(16))
+      await expect(batcher.submit('x'.repeat(17), { whenFull: 'wait' })).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+        message:
+          'm@1: the input has 17 rows; without batching, which would split it, at most 16 (maxQueueRows) may come in one request.',
+      })
+      expect(runs).toEqual([16])
+    },
+  )
+
+  it('may have more once its plan allows it to be', async () => {
+    const plan = new BatchPlan({ maxBatchSize: 8 })
+    plan.hold()
+    const { executor, runs } = prompt(1)
+    const batcher = new Batcher(executor, texts, { plan, maxQueueRows: 16 })
+    expect(await outcomeOf(batcher.submit('x'.repeat(17)))).toBe('INVALID_INPUT')
+    plan.release()
+    expect(await outcomeOf(batcher.submit('x'.repeat(17)))).toBe('answered')
+    expect(runs).toEqual([8, 8, 1])
+  })
+})
+
 describe('maxDelayMs', () => {
   /** Advances the clock by `ms`, one at a time. */
   async function pass(clock: ManualClock, ms: number) {
