@@ -11,7 +11,7 @@ import { type Layout, layoutBesideLoop, type LearnedLayout, threadLayouts } from
 import { coreCount, sharedPermits } from './permits.js'
 import { openInProcess } from './process.js'
 import { nameOf, type Provider } from './providers.js'
-import type { Place, Session } from './session.js'
+import type { OnCutOff, Place, Session } from './session.js'
 import type { SessionOptions } from './session-options.js'
 import { openInThread } from './thread.js'
 import { workerThreads } from './worker-threads.js'
@@ -43,6 +43,8 @@ export interface OpenOptions {
   /** Told of each move of a session that is placed by `auto`, and why. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
+  /** Ends the loads of processes once nobody waits for them any more. Default: they are waited for. */
+  readonly onCutOff?: OnCutOff | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -58,7 +60,7 @@ const copiesBytes = 1024 * 1024 * 1024
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, runTimeoutMs } = options
-  const { clock = systemClock, instanceEvents, worker, onMoved } = options
+  const { clock = systemClock, instanceEvents, worker, onMoved, onCutOff } = options
   const { learned = new Map<string, LearnedLayout>() } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
@@ -71,7 +73,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
     inspect = false // once is enough
     if (place === 'inline') return InlineSession.create({ ...artifact, intraOpThreads: 1 })
     return place === 'process'
-      ? openInProcess(artifact)
+      ? openInProcess(artifact, onCutOff)
       : openInThread(artifact, { isShared: worker === 'shared' })
   }
   const open = (layout: Layout): Promise<Session> => {

@@ -72,6 +72,9 @@ export interface Session extends LoadedArtifact {
   close(isCutOff?: boolean): Promise<void>
 }
 
+/** Has a listener called once nobody waits any more, at once where that is so already. @returns forgets the listener */
+export type OnCutOff = (listener: () => void) => () => void
+
 /** What to load, and how. */
 export interface Artifact {
   /** Absolute path of the `.onnx` file. */

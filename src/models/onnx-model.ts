@@ -58,6 +58,7 @@ export async function openOnnxModel(
     inspect: true,
     learned: observer.learnedLayouts(),
     onMoved: (message) => observer.moved(message),
+    onCutOff: (listener) => observer.onCutOff(listener),
     instanceEvents: {
       onInstanceDied: (reason) => observer.instanceDied(reason),
       mayRestart: (reason) => observer.mayRestart(reason),
