@@ -31,7 +31,9 @@ export interface OpenOptions {
   readonly worker?: 'own' | 'shared' | undefined
   /** How long a run may compute before it is given up; not inline. Default: as long as it takes. */
   readonly runTimeoutMs?: number | undefined
-  /** Threads one run may use, clamped to the cores. Default: the cores, shared among the instances; 1 when inline. */
+  /** How often whoever asks runs a request again whose worker died; not inline. Default: 0. */
+  readonly retries?: number | undefined
+  /** Threads one run may use, clamped to the cores; inline 1. Default: the cores, shared among the instances. */
   readonly intraOpThreads?: number | undefined
   readonly session?: SessionOptions | undefined
   /** Default: the CPU. */
@@ -116,11 +118,18 @@ export function placementObjection({
   instances = 1,
   worker,
   runTimeoutMs,
-}: Pick<OpenOptions, 'placement' | 'instances' | 'worker' | 'runTimeoutMs'>): string | undefined {
+  intraOpThreads = 1,
+  retries = 0,
+}: Pick<OpenOptions, 'placement' | 'instances' | 'worker' | 'runTimeoutMs' | 'intraOpThreads' | 'retries'>):
+  string | undefined {
   if (placement === 'inline' && instances > 1)
     return `${instances} instances inline would take turns on one thread; leave out instances, or placement.`
   if (placement === 'inline' && runTimeoutMs !== undefined)
     return 'a run inline holds up the timer that would end it; leave out runTimeoutMs, or placement.'
+  if (placement === 'inline' && intraOpThreads > 1)
+    return `a run inline has one thread, and intraOpThreads is ${intraOpThreads}; leave out intraOpThreads, or placement.`
+  if (placement === 'inline' && retries > 0)
+    return 'retries are for workers that die, and inline there is none; leave out retries, or placement.'
   if (worker !== 'shared') return undefined
   if (instances > 1)
     return `${instances} instances in one shared worker would take turns in it; leave out instances, or worker.`

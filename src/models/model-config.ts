@@ -129,12 +129,12 @@ export interface ModelOptions extends CommonOptions {
   readonly runTimeoutMs?: number
   /**
    * How often a request is run again whose worker died, alone each time, within its deadline. A run that was given up
-   * (RUN_TIMEOUT) is not. Default: 0.
+   * (RUN_TIMEOUT) is not. Not inline, where there is no worker. Default: 0.
    */
   readonly retries?: number
   /**
-   * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`. Default: the cores
-   * of the process, shared among the instances; 1 when inline.
+   * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`, and more than 1 is
+   * refused inline. Default: the cores of the process, shared among the instances; 1 when inline.
    */
   readonly intraOpThreads?: number
   /** How onnxruntime loads and runs the model, by its own names. */

@@ -53,6 +53,7 @@ export async function openOnnxModel(
     intraOpThreads,
     worker,
     runTimeoutMs,
+    retries,
     session: sessionOptions,
     providers,
     inspect: true,
