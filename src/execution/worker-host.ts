@@ -1,5 +1,5 @@
 import { ServingError } from '../errors.js'
-import type { Artifact, OnCutOff } from './session.js'
+import { replacedSoon, type Artifact, type OnCutOff } from './session.js'
 import type { FromWorker, ToWorker } from './worker-messages.js'
 import { WorkerSession } from './worker-session.js'
 
@@ -34,6 +34,11 @@ export abstract class WorkerHost {
   /** Whether another session may be opened here. */
   get isOpen(): boolean {
     return this.#death === undefined && !this.#isEnding
+  }
+
+  /** Whether what ends one session ends others. */
+  protected get hasSeveral(): boolean {
+    return this.#sessions.size > 1
   }
 
   get death(): ServingError | undefined {
@@ -94,7 +99,7 @@ export abstract class WorkerHost {
   /** The worker is no more, or is left to itself: whatever it was asked will have no answer. */
   protected lost(reason: string): void {
     if (this.#death !== undefined) return
-    this.#death = new ServingError('WORKER_DIED', reason)
+    this.#death = new ServingError('WORKER_DIED', reason, replacedSoon)
     const sessions = [...this.#sessions.values()]
     // Runs go in the order they were handed over, whatever session they are of.
     const oldest = Math.min(...sessions.map((session) => session.oldestRun ?? Infinity))
