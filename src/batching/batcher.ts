@@ -124,7 +124,7 @@ export class Batcher<I, R> implements BatchSource {
    */
   submit(input: I, options: SubmitOptions = {}): Promise<BatchAnswer<R>> {
     const rows = this.#batchable.rows(input)
-    const partRows = this.#partRows(input)
+    const partRows = rows > 1 ? this.#partRows(input) : 1
     if (rows > partRows) return this.#submitInParts(input, rows, partRows, options)
     if (rows > this.#mostRows && partRows === Infinity) return Promise.reject(this.#tooManyRows(rows))
     return this.#canRunNow(options) ? this.#runNow(input, rows) : this.#enqueue(input, rows, options)
@@ -132,8 +132,8 @@ export class Batcher<I, R> implements BatchSource {
 
   /** The most rows of an input that are one run, above which it is split; one row always is. */
   #partRows(input: I): number {
-    const { maxRows } = this.#plan
-    if (maxRows === 1) return Infinity
+    if (this.#plan.maxRows === 1) return Infinity
+    const maxRows = this.#plan.partRows(this.#batchable.signature(input))
     if (this.#maxBatchElements === Infinity) return maxRows
     const rowElements = this.#batchable.rowElements(input)
     return Math.max(1, Math.min(maxRows, Math.floor(this.#maxBatchElements / rowElements)))

@@ -29,12 +29,15 @@ const outcomeOf = (answer: Promise<unknown>) =>
   )
 
 /** An executor that answers at once: on the event loop, or where a run takes a permit. */
-function prompt(width: number) {
+function prompt(width: number, rowMs = 1) {
   const runs: number[] = []
   const executor: Executor<string, string> = {
     slots: 1,
     width,
-    run: (input) => (runs.push(input.length), Promise.resolve({ result: input, computeMs: 1 })),
+    run: (input) => {
+      runs.push(input.length)
+      return Promise.resolve({ result: input, computeMs: input.length * rowMs })
+    },
   }
   return { executor, runs }
 }
@@ -75,6 +78,15 @@ describe('a run holds no more than it may', () => {
     const options = { maxBatchSize: 8, maxBatchElements: 35 }
     await new Batcher(executor, wideTexts(10), options).submit('x'.repeat(10))
     expect(runs).toEqual([3, 3, 3, 1])
+  })
+
+  it('than it has time for, where batches are learnt', async () => {
+    const plan = new BatchPlan({ maxBatchSize: 128, learns: true, longestRunMs: 100 })
+    for (let i = 0; i < 4; i++) plan.observe('', 1, 10)
+    const { executor, runs } = prompt(1, 10)
+    await new Batcher(executor, texts, { plan }).submit('x'.repeat(40))
+    expect(runs).toHaveLength(5)
+    expect(Math.max(...runs)).toBe(8)
   })
 
   it('but that a row of more elements is run alone', async () => {
