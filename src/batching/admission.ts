@@ -23,7 +23,7 @@ export interface Candidate extends Size {
 }
 
 /** A prediction of a wait is exceeded now and then: a deadline is only promised with this much to spare. */
-const margin = 1.1
+export const margin = 1.1
 
 const nothing: Size = { rows: 0, bytes: 0 }
 
@@ -43,12 +43,16 @@ export class Admission {
     return queue.rows + more.rows + rows <= maxQueueRows && queue.bytes + more.bytes + bytes <= maxQueueBytes
   }
 
-  /** The refusal of a request for which there is no room. */
-  full(rows: number): ServingError {
+  /**
+   * The refusal of a request for which there is no room.
+   * @param more what is held beside the queue
+   */
+  full(rows: number, more: Size = nothing): ServingError {
     const { maxQueueRows, maxQueueBytes } = this.bounds
-    const held = `${this.queue.rows} of at most ${maxQueueRows} rows and ${this.queue.bytes} of at most ${maxQueueBytes} bytes`
+    const [heldRows, heldBytes] = [this.queue.rows + more.rows, this.queue.bytes + more.bytes]
+    const held = `${heldRows} of at most ${maxQueueRows} rows and ${heldBytes} of at most ${maxQueueBytes} bytes`
     return new ServingError('QUEUE_FULL', `the queue holds ${held}; ${rows} more rows do not fit.`, {
-      headers: retryAfter(this.queue.rows * (this.rate.rowMs ?? 0)),
+      headers: retryAfter(heldRows * (this.rate.rowMs ?? 0)),
     })
   }
 

@@ -76,6 +76,12 @@ export class BatchPlan {
     return this.#curve(signature).capRows
   }
 
+  /** The most rows of a part of a request that is split: as many as a run may have by its time. */
+  partRows(signature: string): number {
+    if (!this.#learns || this.#longestRunMs === undefined) return this.maxRows
+    return Math.min(this.maxRows, this.#curves.get(signature)?.mostRows ?? this.maxRows)
+  }
+
   /** What a run will cost, in milliseconds; undefined while nothing is known. */
   estimateMs(signature: string, rows: number): number | undefined {
     return this.#curves.get(signature)?.estimateMs(rows)

@@ -1,6 +1,6 @@
 import { systemClock, type Clock, type Timer } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
-import { Admission, type QueueBounds, type Size } from './admission.js'
+import { Admission, margin, type QueueBounds, type Size } from './admission.js'
 import { BatchPlan } from './batch-plan.js'
 import { BatchRun, type BatchAnswer, type RanBatch } from './batch-run.js'
 import { DrainRate } from './drain-rate.js'
@@ -8,7 +8,7 @@ import type { Batchable, Executor, RunContext } from './executor.js'
 import { LinkedList } from '../linked-list.js'
 import { LimitsWatch, type WaitLimits } from './limits-watch.js'
 import { QueuedRequest } from './queued-request.js'
-import { submitInParts } from './request-parts.js'
+import { PartsToCome, submitInParts } from './request-parts.js'
 import { freePassage, type BatchSource, type Turnstile } from './turnstile.js'
 import { WaitingQueue, type Priority } from './waiting.js'
 
@@ -21,7 +21,9 @@ export interface BatcherOptions {
   readonly maxDelayMs?: number
   /** The most elements of one run: its rows times those of its longest row. Default: as many as its rows have. */
   readonly maxBatchElements?: number
-  /** Rows that may wait; a request beyond is refused at once. Default: 1024. */
+  /** What is named as the one that refuses an input. Default: none is. */
+  readonly label?: string
+  /** Rows that may wait, and of a request that is not split; one beyond is refused at once. Default: 1024. */
   readonly maxQueueRows?: number
   /** Bytes that may wait. Default: 256 MiB. */
   readonly maxQueueBytes?: number
@@ -45,6 +47,11 @@ export interface SubmitOptions extends WaitLimits {
   readonly whenFull?: 'reject' | 'wait' | undefined
 }
 
+interface EnqueueOptions extends SubmitOptions {
+  /** Whether it is part of a request that was let in as a whole, and needs no room of its own. Default: false. */
+  readonly isLetIn?: boolean
+}
+
 /**
  * Joins requests to batches. A request meets an idle executor and runs at once; what arrives meanwhile is the next
  * batch. The queue is bounded, and refuses at once; what is aborted or too late leaves it without costing a run.
@@ -55,6 +62,8 @@ export class Batcher<I, R> implements BatchSource {
   readonly #plan: BatchPlan
   readonly #maxDelayMs: number
   readonly #maxBatchElements: number
+  readonly #mostRows: number
+  readonly #label: string
   readonly #onRun: (rows: number, computeMs: number) => void
   readonly #clock: Clock
   readonly #turnstile: Turnstile
@@ -65,8 +74,8 @@ export class Batcher<I, R> implements BatchSource {
   readonly #runs = new LinkedList<BatchRun<I, R>>()
   /** Requests that wait for room in the queue. */
   readonly #blocked = new Set<QueuedRequest<I, R>>()
-  /** Requests that were split, as long as a part of theirs is not answered: parts wait for room outside the queue. */
-  readonly #parts = { rows: 0, bytes: 0 }
+  /** What is still to come into the queue of requests that were split, and were let in as there was room for them. */
+  readonly #parts = new PartsToCome()
   #running = 0
   #runningRows = 0
   /** Rows of the batch that was handed over last. */
@@ -80,13 +89,15 @@ export class Batcher<I, R> implements BatchSource {
     const { maxBatchSize = 1, plan = new BatchPlan({ maxBatchSize }), maxDelayMs = 0 } = options
     const { maxBatchElements = Infinity, onRun = () => {} } = options
     const { maxQueueRows = 1024, maxQueueBytes = 256 * 1024 * 1024 } = options
-    const { clock = systemClock, turnstile = freePassage } = options
+    const { clock = systemClock, turnstile = freePassage, label } = options
     const bounds: QueueBounds = { maxQueueRows, maxQueueBytes }
     this.#executor = executor
     this.#batchable = batchable
     this.#plan = plan
     this.#maxDelayMs = maxDelayMs
     this.#maxBatchElements = maxBatchElements
+    this.#mostRows = maxQueueRows
+    this.#label = label === undefined ? '' : `${label}: `
     this.#onRun = onRun
     this.#clock = clock
     this.#admission = new Admission(this.#waiting, bounds, plan, this.#rate)
@@ -105,15 +116,24 @@ export class Batcher<I, R> implements BatchSource {
 
   /**
    * Runs an input with others of its signature when its turn comes; takes ownership of it.
-   * @throws ServingError QUEUE_FULL or OVERLOADED at once; ABORTED or TIMEOUT as soon as the limit is met, whether its
+   * @throws ServingError QUEUE_FULL, OVERLOADED or INVALID_INPUT at once; ABORTED or TIMEOUT as soon as the limit is met, whether its
    *   run has begun or not; what the executor throws
    */
   submit(input: I, options: SubmitOptions = {}): Promise<BatchAnswer<R>> {
     const rows = this.#batchable.rows(input)
-    if (this.#canRunNow(options)) return this.#runNow(input, rows)
-    const { maxRows } = this.#plan
-    if (rows <= maxRows || maxRows === 1) return this.#enqueue(input, rows, options)
-    return this.#submitInParts(input, rows, options)
+    const partRows = rows > 1 ? this.#partRows(input) : 1
+    if (rows > partRows) return this.#submitInParts(input, rows, partRows, options)
+    if (rows > this.#mostRows && partRows === Infinity) return Promise.reject(this.#tooManyRows(rows))
+    return this.#canRunNow(options) ? this.#runNow(input, rows) : this.#enqueue(input, rows, options)
+  }
+
+  /** The most rows of an input that are one run, above which it is split; one row always is. */
+  #partRows(input: I): number {
+    if (this.#plan.maxRows === 1) return Infinity
+    const maxRows = this.#plan.partRows(this.#batchable.signature(input))
+    if (this.#maxBatchElements === Infinity) return maxRows
+    const rowElements = this.#batchable.rowElements(input)
+    return Math.max(1, Math.min(maxRows, Math.floor(this.#maxBatchElements / rowElements)))
   }
 
   /**
@@ -130,6 +150,15 @@ export class Batcher<I, R> implements BatchSource {
       signal === undefined &&
       deadlineMs === undefined &&
       this.#closed === undefined
+    )
+  }
+
+  /** Of one run, which nothing could end, nor anybody overtake. */
+  #tooManyRows(rows: number): ServingError {
+    const most = `${this.#mostRows} (maxQueueRows)`
+    return new ServingError(
+      'INVALID_INPUT',
+      `${this.#label}the input has ${rows} rows; without batching, which would split it, at most ${most} may come in one request.`,
     )
   }
 
@@ -155,7 +184,7 @@ export class Batcher<I, R> implements BatchSource {
     }
   }
 
-  #enqueue(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
+  #enqueue(input: I, rows: number, options: EnqueueOptions): Promise<BatchAnswer<R>> {
     return new Promise((resolve, reject) => {
       const met = this.#closed ?? this.#limits.expired(options)
       if (met !== undefined) return reject(met)
@@ -197,22 +226,43 @@ export class Batcher<I, R> implements BatchSource {
     if (waits) this.#waiting.add(request)
   }
 
-  async #submitInParts(input: I, rows: number, options: SubmitOptions): Promise<BatchAnswer<R>> {
+  async #submitInParts(
+    input: I,
+    rows: number,
+    partRows: number,
+    options: SubmitOptions,
+  ): Promise<BatchAnswer<R>> {
     const whole: Size = { rows, bytes: this.#batchable.bytes(input) }
-    if (!this.#isIdle && options.whenFull !== 'wait' && !this.#admission.hasRoom(whole, this.#parts)) {
-      throw this.#admission.full(rows)
-    }
-    this.#parts.rows += whole.rows
-    this.#parts.bytes += whole.bytes
+    const late = this.#lateAsWhole(input, whole, options)
+    if (late !== undefined) throw late
+    const isIdle = this.#isIdle
+    const isLetIn = isIdle || this.#hasRoom(whole)
+    if (!isLetIn && options.whenFull !== 'wait') throw this.#admission.full(rows, this.#parts)
+    // Nobody is refused for the rest of one that an idle executor took, nor for one that waits at the door.
+    const toCome = this.#parts.add(isLetIn && !isIdle ? whole : undefined)
+    // One part waits while others run: more would fill the queue.
+    const atOnce = this.#executor.slots + 1
     try {
-      // Room was found for the whole; what it lacks for the rest is waited for.
-      return await submitInParts(this.#batchable, input, this.#plan.maxRows, options, (part, limits) =>
-        this.#enqueue(part, this.#batchable.rows(part), { ...options, ...limits, whenFull: 'wait' }),
-      )
+      return await submitInParts(this.#batchable, input, { ...options, partRows, atOnce }, (part, limits) => {
+        const size: Size = { rows: this.#batchable.rows(part), bytes: this.#batchable.bytes(part) }
+        toCome.came(size)
+        return this.#enqueue(part, size.rows, { ...options, ...limits, whenFull: 'wait', isLetIn })
+      })
     } finally {
-      this.#parts.rows -= whole.rows
-      this.#parts.bytes -= whole.bytes
+      toCome.end()
     }
+  }
+
+  #lateAsWhole(input: I, whole: Size, options: SubmitOptions): ServingError | undefined {
+    const { deadlineMs, wantedByMs: dueMs = deadlineMs, urgency, priority = 1 } = options
+    if (dueMs === undefined) return undefined
+    const candidate = {
+      ...whole,
+      signature: this.#signature(input, options),
+      priority: urgency?.priority ?? priority,
+      submittedAt: this.#clock.now(),
+    }
+    return this.#admission.late(candidate, dueMs, this.#runningRows)
   }
 
   get #isIdle(): boolean {
@@ -220,20 +270,26 @@ export class Batcher<I, R> implements BatchSource {
   }
 
   /** Lets a request into the queue, or to its door; an idle executor takes any. */
-  #admit(request: QueuedRequest<I, R>, { whenFull, wantedByMs }: SubmitOptions): ServingError | undefined {
+  #admit(request: QueuedRequest<I, R>, options: EnqueueOptions): ServingError | undefined {
+    const { whenFull, wantedByMs, isLetIn = false } = options
     const isIdle = this.#isIdle
     const dueMs = wantedByMs ?? request.deadlineMs
     if (!isIdle && dueMs !== undefined) {
       const late = this.#admission.late(request, dueMs, this.#runningRows)
       if (late !== undefined) return late
     }
-    if (isIdle || (this.#blocked.size === 0 && this.#admission.hasRoom(request))) {
+    if (isIdle || isLetIn || this.#hasRoom(request)) {
       this.#waiting.add(request)
       return undefined
     }
-    if (whenFull !== 'wait') return this.#admission.full(request.rows)
+    if (whenFull !== 'wait') return this.#admission.full(request.rows, this.#parts)
     this.#blocked.add(request)
     return undefined
+  }
+
+  /** Whether there is room for a newcomer: those at the door go before. */
+  #hasRoom(size: Size): boolean {
+    return this.#blocked.size === 0 && this.#admission.hasRoom(size, this.#parts)
   }
 
   #leave(request: QueuedRequest<I, R>): void {
@@ -245,7 +301,7 @@ export class Batcher<I, R> implements BatchSource {
   /** Lets requests from the door into the room there is, in their order. */
   #unblock(): void {
     for (const request of this.#blocked) {
-      if (this.#waiting.size > 0 && !this.#admission.hasRoom(request)) return
+      if (this.#waiting.size > 0 && !this.#admission.hasRoom(request, this.#parts)) return
       this.#blocked.delete(request)
       this.#waiting.add(request)
     }
@@ -292,12 +348,25 @@ export class Batcher<I, R> implements BatchSource {
     if (this.#maxDelayMs === 0) return true
     const head = this.#waiting.head()
     if (head === undefined) return false
-    if (this.#waiting.rows >= this.#plan.capRows(head.signature)) return true
-    const restMs = head.submittedAt + this.#maxDelayMs - this.#clock.now()
+    const { rows } = this.#waiting
+    const capRows = this.#plan.capRows(head.signature)
+    if (rows >= capRows || rows * head.rowElements >= this.#maxBatchElements) return true
+    const restMs = Math.min(head.submittedAt + this.#maxDelayMs, this.#latestStart()) - this.#clock.now()
     if (restMs <= 0) return true
     this.#forgetDelay()
     this.#delay = this.#clock.setTimer(() => this.#turnstile.wake(), Math.ceil(restMs))
     return false
+  }
+
+  /** When a run of what waits has to begin for each to meet its deadline, as far as is known what it costs. */
+  #latestStart(): number {
+    let latest = Infinity
+    for (const { deadlineMs, signature } of this.#waiting) {
+      if (deadlineMs === undefined) continue
+      const runMs = this.#plan.estimateMs(signature, this.#waiting.rows) ?? Infinity
+      latest = Math.min(latest, deadlineMs - runMs * margin - handOverMs)
+    }
+    return latest
   }
 
   #forgetDelay(): void {
@@ -349,6 +418,9 @@ export class Batcher<I, R> implements BatchSource {
     })
   }
 }
+
+/** What a timer may be late by, and a batch takes to its executor and back, where a deadline is near. */
+const handOverMs = 5
 
 /** Of a run that nobody can give up. */
 const neverAbandoned: RunContext = {

@@ -72,6 +72,11 @@ export class CostCurve {
     return this.#best === 1 ? this.#inTime(Math.min(alwaysTriedRows << this.#least, this.#maxRows)) : 1
   }
 
+  /** The most rows of any run, by its time. */
+  get mostRows(): number {
+    return this.#inTime(this.#maxRows)
+  }
+
   /** At most so many rows, and as many as a run may have by its time. */
   #inTime(rows: number): number {
     while (rows > 1 && (this.estimateMs(rows) ?? 0) > this.#longestRunMs) rows /= 2

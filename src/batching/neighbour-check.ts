@@ -78,7 +78,15 @@ export async function checkNeighbours(
       failure = error
     }
   }
-  return { verdict: 'unknown', reason: `rows to try it with failed: ${messageOf(failure)}` }
+  return { verdict: 'unknown', reason: `rows to try it with failed: ${inShort(messageOf(failure))}` }
+}
+
+/** The first line of a runtime's message, without the place in its source that it begins with. */
+function inShort(message: string): string {
+  const [line = ''] = message.trim().split(/[\r\n]/)
+  return line
+    .replaceAll(/(?:[A-Za-z]:)?[^\s'"]*[\\/][^\s'"]*\.(?:hpp|h|cpp|cuh|cu|cc|c)(?::\d+)?\s*/g, '')
+    .trim()
 }
 
 async function compared(

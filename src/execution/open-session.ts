@@ -11,7 +11,7 @@ import { type Layout, layoutBesideLoop, type LearnedLayout, threadLayouts } from
 import { coreCount, sharedPermits } from './permits.js'
 import { openInProcess } from './process.js'
 import { nameOf, type Provider } from './providers.js'
-import type { Place, Session } from './session.js'
+import type { OnCutOff, Place, Session } from './session.js'
 import type { SessionOptions } from './session-options.js'
 import { openInThread } from './thread.js'
 import { workerThreads } from './worker-threads.js'
@@ -31,7 +31,9 @@ export interface OpenOptions {
   readonly worker?: 'own' | 'shared' | undefined
   /** How long a run may compute before it is given up; not inline. Default: as long as it takes. */
   readonly runTimeoutMs?: number | undefined
-  /** Threads one run may use, clamped to the cores. Default: the cores, shared among the instances; 1 when inline. */
+  /** How often whoever asks runs a request again whose worker died; not inline. Default: 0. */
+  readonly retries?: number | undefined
+  /** Threads one run may use, clamped to the cores; inline 1. Default: the cores, shared among the instances. */
   readonly intraOpThreads?: number | undefined
   readonly session?: SessionOptions | undefined
   /** Default: the CPU. */
@@ -43,6 +45,8 @@ export interface OpenOptions {
   /** Told of each move of a session that is placed by `auto`, and why. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
+  /** Ends the loads of processes once nobody waits for them any more. Default: they are waited for. */
+  readonly onCutOff?: OnCutOff | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -58,7 +62,7 @@ const copiesBytes = 1024 * 1024 * 1024
  */
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, runTimeoutMs } = options
-  const { clock = systemClock, instanceEvents, worker, onMoved } = options
+  const { clock = systemClock, instanceEvents, worker, onMoved, onCutOff } = options
   const { learned = new Map<string, LearnedLayout>() } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
@@ -71,7 +75,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
     inspect = false // once is enough
     if (place === 'inline') return InlineSession.create({ ...artifact, intraOpThreads: 1 })
     return place === 'process'
-      ? openInProcess(artifact)
+      ? openInProcess(artifact, onCutOff)
       : openInThread(artifact, { isShared: worker === 'shared' })
   }
   const open = (layout: Layout): Promise<Session> => {
@@ -114,11 +118,18 @@ export function placementObjection({
   instances = 1,
   worker,
   runTimeoutMs,
-}: Pick<OpenOptions, 'placement' | 'instances' | 'worker' | 'runTimeoutMs'>): string | undefined {
+  intraOpThreads = 1,
+  retries = 0,
+}: Pick<OpenOptions, 'placement' | 'instances' | 'worker' | 'runTimeoutMs' | 'intraOpThreads' | 'retries'>):
+  string | undefined {
   if (placement === 'inline' && instances > 1)
     return `${instances} instances inline would take turns on one thread; leave out instances, or placement.`
   if (placement === 'inline' && runTimeoutMs !== undefined)
     return 'a run inline holds up the timer that would end it; leave out runTimeoutMs, or placement.'
+  if (placement === 'inline' && intraOpThreads > 1)
+    return `a run inline has one thread, and intraOpThreads is ${intraOpThreads}; leave out intraOpThreads, or placement.`
+  if (placement === 'inline' && retries > 0)
+    return 'retries are for workers that die, and inline there is none; leave out retries, or placement.'
   if (worker !== 'shared') return undefined
   if (instances > 1)
     return `${instances} instances in one shared worker would take turns in it; leave out instances, or worker.`

@@ -4,18 +4,19 @@ import { messageOf } from '../errors.js'
 import { type Permits, sharedPermits } from './permits.js'
 import workerSource from './process-worker.js?source'
 import { findRuntime } from './runtime.js'
-import type { Artifact, Session } from './session.js'
+import type { Artifact, OnCutOff, Session } from './session.js'
 import { WorkerHost, type HandedRun } from './worker-host.js'
 import type { FromWorker, ToWorker } from './worker-messages.js'
 
 /**
  * Loads an artifact in a child process of its own: what ends that process, be it a crash of the runtime's, a lack of
  * memory or a run that never returns, costs the runs that it computed and nothing else; and all its memory goes with it.
+ * @param onCutOff has the process killed while it loads. Default: it is waited for.
  * @throws ServingError RUNTIME_MISSING, INVALID_MODEL, WORKER_DIED
  */
-export async function openInProcess(artifact: Artifact): Promise<Session> {
+export async function openInProcess(artifact: Artifact, onCutOff?: OnCutOff): Promise<Session> {
   const runtimePath = findRuntime()
-  return new ProcessHost().open(artifact, runtimePath)
+  return new ProcessHost().open(artifact, runtimePath, onCutOff)
 }
 
 /**

@@ -35,6 +35,9 @@ export interface LoadedArtifact {
 /** Where a session runs: in a worker thread, in a child process, or on the thread that asks. */
 export type Place = 'thread' | 'process' | 'inline'
 
+/** Of the errors of a worker that ended: another takes its place at once. */
+export const replacedSoon = { headers: { 'retry-after': '1' } } as const
+
 /** A session that ended before it came to a run, which is no fault of that run's. */
 export class NotBegun extends ServingError<'WORKER_DIED'> {
   constructor(
@@ -42,7 +45,7 @@ export class NotBegun extends ServingError<'WORKER_DIED'> {
     /** Whether the feeds are still there, so that another session may be given them. */
     readonly hasFeeds: boolean,
   ) {
-    super('WORKER_DIED', message)
+    super('WORKER_DIED', message, replacedSoon)
   }
 }
 
@@ -71,6 +74,9 @@ export interface Session extends LoadedArtifact {
    */
   close(isCutOff?: boolean): Promise<void>
 }
+
+/** Has a listener called once nobody waits any more, at once where that is so already. @returns forgets the listener */
+export type OnCutOff = (listener: () => void) => () => void
 
 /** What to load, and how. */
 export interface Artifact {

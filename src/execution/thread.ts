@@ -92,8 +92,11 @@ class ThreadHost extends WorkerHost {
     this.#handshake.stop()
     this.#permits.release(this.#handshake.takeHeld())
     this.rest()
+    const run = this.hasSeveral
+      ? `a run of one of the models in the shared worker took longer than ${runTimeoutMs} ms (that model's runTimeoutMs)`
+      : `a run took longer than ${runTimeoutMs} ms (runTimeoutMs)`
     this.lost(
-      `a run took longer than ${runTimeoutMs} ms (runTimeoutMs), and goes on computing: a thread can't be stopped ` +
+      `${run}, and goes on computing: a thread can't be stopped ` +
         'inside the runtime, a process can (placement "process")',
     )
   }

@@ -1,5 +1,5 @@
 import { ServingError } from '../errors.js'
-import type { Artifact } from './session.js'
+import { replacedSoon, type Artifact, type OnCutOff } from './session.js'
 import type { FromWorker, ToWorker } from './worker-messages.js'
 import { WorkerSession } from './worker-session.js'
 
@@ -36,22 +36,31 @@ export abstract class WorkerHost {
     return this.#death === undefined && !this.#isEnding
   }
 
+  /** Whether what ends one session ends others. */
+  protected get hasSeveral(): boolean {
+    return this.#sessions.size > 1
+  }
+
   get death(): ServingError | undefined {
     return this.#death
   }
 
   /**
    * Loads an artifact in the worker.
+   * @param onCutOff has its listener called once nobody waits for the load any more. Default: somebody always does.
    * @throws ServingError INVALID_MODEL, RUNTIME_MISSING, WORKER_DIED
    */
-  async open(artifact: Artifact, runtimePath: string): Promise<WorkerSession> {
+  async open(artifact: Artifact, runtimePath: string, onCutOff?: OnCutOff): Promise<WorkerSession> {
     const session = new WorkerSession(this, ++this.#lastKey, artifact)
     this.#sessions.set(this.#lastKey, session)
+    const forget = onCutOff?.(() => this.cutOff())
     try {
       await session.load(runtimePath)
     } catch (error) {
       await session.close()
       throw error
+    } finally {
+      forget?.()
     }
     return session
   }
@@ -90,7 +99,7 @@ export abstract class WorkerHost {
   /** The worker is no more, or is left to itself: whatever it was asked will have no answer. */
   protected lost(reason: string): void {
     if (this.#death !== undefined) return
-    this.#death = new ServingError('WORKER_DIED', reason)
+    this.#death = new ServingError('WORKER_DIED', reason, replacedSoon)
     const sessions = [...this.#sessions.values()]
     // Runs go in the order they were handed over, whatever session they are of.
     const oldest = Math.min(...sessions.map((session) => session.oldestRun ?? Infinity))
@@ -100,7 +109,10 @@ export abstract class WorkerHost {
   /** Lets a run begin as soon as it may; a worker that takes its permits itself needs no leave. */
   handed(_run: HandedRun): void {}
 
-  /** Nobody waits for the runs of its last session any more: ends the worker, where that can be done during a run. */
+  /**
+   * Nobody waits for the runs or the load of its last session any more: ends the worker, where that can be done
+   * meanwhile.
+   */
   cutOff(): void {}
 
   /** A run takes longer than it may: ends the worker, or leaves it behind. */

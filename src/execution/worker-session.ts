@@ -1,7 +1,14 @@
 import { types } from 'node:util'
 import { asServingError, ServingError } from '../errors.js'
 import type { Feeds } from '../tensor/tensor.js'
-import { NotBegun, type Artifact, type LoadedArtifact, type RunResult, type Session } from './session.js'
+import {
+  NotBegun,
+  replacedSoon,
+  type Artifact,
+  type LoadedArtifact,
+  type RunResult,
+  type Session,
+} from './session.js'
 import type { WorkerHost } from './worker-host.js'
 import type { FromWorker } from './worker-messages.js'
 
@@ -172,7 +179,8 @@ export class WorkerSession implements Session {
   #giveUp(id: number, runTimeoutMs: number): void {
     const run = this.#pending.get(id)
     if (run === undefined) return
-    run.reject(new ServingError('RUN_TIMEOUT', `the run took longer than ${runTimeoutMs} ms (runTimeoutMs)`))
+    const reason = `the run took longer than ${runTimeoutMs} ms (runTimeoutMs)`
+    run.reject(new ServingError('RUN_TIMEOUT', reason, replacedSoon))
     this.#host.giveUp(runTimeoutMs)
   }
 

@@ -87,4 +87,6 @@ export interface LoadObserver {
   mayRestart(reason: ServingError): boolean
   /** A session that had ended serves again. */
   instanceOpened(): void
+  /** Has a listener called once no load is waited for any more, at once where that is so. @returns forgets it */
+  onCutOff(listener: () => void): () => void
 }

@@ -45,7 +45,10 @@ export interface BatchingOptions {
    * to 128; a request of more is split.
    */
   readonly maxBatchSize?: number
-  /** How long an idle session waits for more rows. Default: 0, what arrives during a run is the next batch. */
+  /**
+   * How long an idle session waits for more rows, or less where a deadline is near. Default: 0, what arrives during a
+   * run is the next batch.
+   */
   readonly maxDelayMs?: number
   /** The most elements of one run: its rows times those of the longest, of all inputs together. Default: no bound. */
   readonly maxBatchElements?: number
@@ -81,7 +84,10 @@ export interface CommonOptions {
   readonly cache?: true | CacheOptions
   /** The deadline of a request that names none, in milliseconds from its call. Default: none. */
   readonly timeoutMs?: number
-  /** Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Default: 1024. */
+  /**
+   * Rows that may wait for a version; a request beyond is refused at once with QUEUE_FULL. Where requests are not split,
+   * since batching is off or not proven, it is the most rows of a request as well. Default: 1024.
+   */
   readonly maxQueueRows?: number
   /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
   readonly maxQueueBytes?: number
@@ -123,12 +129,12 @@ export interface ModelOptions extends CommonOptions {
   readonly runTimeoutMs?: number
   /**
    * How often a request is run again whose worker died, alone each time, within its deadline. A run that was given up
-   * (RUN_TIMEOUT) is not. Default: 0.
+   * (RUN_TIMEOUT) is not. Not inline, where there is no worker. Default: 0.
    */
   readonly retries?: number
   /**
-   * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`. Default: the cores
-   * of the process, shared among the instances; 1 when inline.
+   * Threads one run may use, clamped to the cores; a number ends the search of `placement: "auto"`, and more than 1 is
+   * refused inline. Default: the cores of the process, shared among the instances; 1 when inline.
    */
   readonly intraOpThreads?: number
   /** How onnxruntime loads and runs the model, by its own names. */

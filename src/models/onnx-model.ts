@@ -53,11 +53,13 @@ export async function openOnnxModel(
     intraOpThreads,
     worker,
     runTimeoutMs,
+    retries,
     session: sessionOptions,
     providers,
     inspect: true,
     learned: observer.learnedLayouts(),
     onMoved: (message) => observer.moved(message),
+    onCutOff: (listener) => observer.onCutOff(listener),
     instanceEvents: {
       onInstanceDied: (reason) => observer.instanceDied(reason),
       mayRestart: (reason) => observer.mayRestart(reason),

@@ -190,7 +190,7 @@ export class ModelVersion {
       })
     } catch (error) {
       this.#state = 'failed'
-      const reason = asServingError(error)
+      const reason = this.#cutOff.isOver ? closed() : asServingError(error)
       this.#reason = forClients(reason, this.source.file, this.label)
       throw reason
     } finally {
@@ -228,6 +228,7 @@ export class ModelVersion {
     },
     learnedLayouts: () => this.host.learnt?.layouts() ?? new Map(),
     moved: (message) => this.host.info?.(`${this.label} ${message}`),
+    onCutOff: (listener) => this.#cutOff.onCutOff(listener),
   }
 
   #tell({ safe, by, reason }: BatchSafety): void {
@@ -248,6 +249,7 @@ export class ModelVersion {
     const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
     return new Batcher(executor, batchable, {
       plan,
+      label: this.label,
       ...(clock !== undefined && { clock }),
       ...(maxDelayMs !== undefined && { maxDelayMs }),
       ...(maxBatchElements !== undefined && { maxBatchElements }),

@@ -321,7 +321,10 @@ it('answers each request exactly once with its own rows, whatever happens to it'
         expect(count).toBe(1)
         answered++
         if (Array.isArray(outcome)) expect(outcome).toEqual(rows.map((row) => row * 2))
-        else
+        else if (outcome?.code === 'INVALID_INPUT') {
+          expect(options.maxBatchSize).toBe(1)
+          expect(rows.length).toBeGreaterThan(options.maxQueueRows)
+        } else
           expect(['QUEUE_FULL', 'OVERLOADED', 'TIMEOUT', 'ABORTED', 'INFERENCE_FAILED']).toContain(
             outcome?.code,
           )

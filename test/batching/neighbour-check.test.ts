@@ -125,6 +125,22 @@ describe('a check', () => {
     })
   })
 
+  it.each([
+    [
+      "Non-zero status code returned while running Reshape node. Name:'/encoder/Reshape' Status Message: /onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:84 onnxruntime::ReshapeHelper(bool) size != 0 was false.\nThe input\n",
+      "Non-zero status code returned while running Reshape node. Name:'/encoder/Reshape' Status Message: onnxruntime::ReshapeHelper(bool) size != 0 was false.",
+    ],
+    ['D:\\a\\_work\\1\\s\\core\\graph\\graph.cc:12 failed:\r\nsecond', 'failed:'],
+    ['1/2 of the rows', '1/2 of the rows'],
+  ])(
+    "says in short what the runtime says of it: no file of the runtime's, and one line",
+    async (said, told) => {
+      const run = () => Promise.reject(new Error(said))
+      const { reason } = await checkNeighbours(run, { inputs: x })
+      expect(reason).toBe(`rows to try it with failed: ${told}`)
+    },
+  )
+
   it('tries longer axes where a model takes no short ones', async () => {
     const inputs: readonly TensorInfo[] = [{ name: 'x', dtype: 'float32', shape: ['', 'width'] }]
     const run = vi.fn(async (feeds: Feeds) => {

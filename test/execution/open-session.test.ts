@@ -147,6 +147,8 @@ describe('openSession', () => {
   it.each([
     { options: { placement: 'inline', instances: 2 }, says: '2 instances inline' },
     { options: { placement: 'inline', runTimeoutMs: 100 }, says: 'leave out runTimeoutMs' },
+    { options: { placement: 'inline', intraOpThreads: 2 }, says: 'leave out intraOpThreads' },
+    { options: { placement: 'inline', retries: 1 }, says: 'leave out retries' },
     { options: { placement: 'inline', worker: 'shared' }, says: 'a shared worker is a thread' },
     { options: { placement: 'process', worker: 'shared' }, says: 'a shared worker is a thread' },
     { options: { worker: 'shared', instances: 3 }, says: '3 instances in one shared worker' },
@@ -175,7 +177,7 @@ describe('the threads of a run', () => {
     { options: { instances: 2 }, width: Math.max(1, Math.floor(cores / 2)) },
     { options: { instances: cores + 1 }, width: 1 },
     { options: { instances: 2, intraOpThreads: cores }, width: cores },
-    { options: { placement: 'inline', intraOpThreads: 2 }, width: 0 },
+    { options: { placement: 'inline', intraOpThreads: 1 }, width: 0 },
   ] as const)('are $width for $options', async ({ options, width }) => {
     expect((await open(options)).width).toBe(width)
   })

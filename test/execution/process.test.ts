@@ -179,7 +179,8 @@ describe('a process that dies', () => {
       const [computed, next] = [session.run(feeds(1, 4)), session.run(given)]
       await computing()
       process.kill(lastPid(), signal)
-      const death = { code: 'WORKER_DIED', message: `the worker process ended with ${signal}` }
+      const message = `the worker process ended with ${signal}`
+      const death = { code: 'WORKER_DIED', message, headers: { 'retry-after': '1' } }
       await expect(computed).rejects.toMatchObject({ ...death, retryable: true })
       await expect(computed).rejects.not.toBeInstanceOf(NotBegun)
       await expect(next).rejects.toBeInstanceOf(NotBegun)

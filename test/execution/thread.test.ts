@@ -319,11 +319,12 @@ describe('a run that takes longer than it may', () => {
   it('is given up, returns its permits, and its thread ends once it can be stopped', async () => {
     const [session, worker] = await openWithWorker({ ...long, runTimeoutMs: 100 })
     const [run, next] = [session.run(feeds(1, 4)), session.run(feeds(1, 4))]
-    await expect(run).rejects.toMatchObject({ code: 'RUN_TIMEOUT', retryable: true })
-    await expect(next).rejects.toMatchObject({ code: 'WORKER_DIED' })
+    const headers = { 'retry-after': '1' }
+    await expect(run).rejects.toMatchObject({ code: 'RUN_TIMEOUT', retryable: true, headers })
+    await expect(next).rejects.toMatchObject({ code: 'WORKER_DIED', retryable: true, headers })
     expect(await session.died).toMatchObject({
       code: 'WORKER_DIED',
-      message: expect.stringContaining("a thread can't be stopped"),
+      message: expect.stringMatching(/^a run took longer .* a thread can't be stopped/),
     })
     expect(permits.available).toBe(permits.total)
 
@@ -395,6 +396,24 @@ describe('a shared worker', () => {
     await expect(share(write('empty', new Uint8Array()))).rejects.toMatchObject({ code: 'INVALID_MODEL' })
     expect(numbers((await session.run(feeds(1, 3))).outputs)).toHaveLength(3)
     expect(workers).toHaveLength(1)
+  })
+
+  it("says whose run took too long: not that of each model's", async () => {
+    const [slow, other] = await Promise.all([share({ ...long, runTimeoutMs: 100 }), share(identity)])
+    const [run, beside] = [slow.run(feeds(1, 4)), other.run(feeds(1, 3))]
+    const headers = { 'retry-after': '1' }
+    await Promise.all([
+      expect(run).rejects.toMatchObject({ code: 'RUN_TIMEOUT', headers }),
+      expect(beside).rejects.toMatchObject({
+        code: 'WORKER_DIED',
+        message: expect.stringMatching(
+          /^a run of one of the models in the shared worker took longer than 100 ms/,
+        ),
+        headers,
+      }),
+    ])
+    // Once it can be stopped.
+    await once(workers[0] as Worker, 'exit')
   })
 
   it('takes all its sessions along when it dies, and is followed by another', async () => {
