@@ -1,12 +1,13 @@
-import { systemClock, type Clock, type Timer } from '../clock.js'
+import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
-import { Admission, margin, type QueueBounds, type Size } from './admission.js'
+import { Admission, type QueueBounds, type Size } from './admission.js'
 import { BatchPlan } from './batch-plan.js'
 import { BatchRun, type BatchAnswer, type RanBatch } from './batch-run.js'
 import { DrainRate } from './drain-rate.js'
 import type { Batchable, Executor, RunContext } from './executor.js'
 import { LinkedList } from '../linked-list.js'
 import { LimitsWatch, type WaitLimits } from './limits-watch.js'
+import { QueueDelay } from './queue-delay.js'
 import { QueuedRequest } from './queued-request.js'
 import { PartsToCome, submitInParts } from './request-parts.js'
 import { freePassage, type BatchSource, type Turnstile } from './turnstile.js'
@@ -69,6 +70,7 @@ export class Batcher<I, R> implements BatchSource {
   readonly #turnstile: Turnstile
   readonly #limits: LimitsWatch
   readonly #waiting = new WaitingQueue<QueuedRequest<I, R>>()
+  readonly #delay: QueueDelay
   readonly #rate = new DrainRate()
   readonly #admission: Admission
   readonly #runs = new LinkedList<BatchRun<I, R>>()
@@ -82,7 +84,6 @@ export class Batcher<I, R> implements BatchSource {
   #lastRows = 0
   #sequence = 0
   #wakePlanned = false
-  #delay: Timer | undefined
   #closed: ServingError | undefined
 
   constructor(executor: Executor<I, R>, batchable: Batchable<I, R>, options: BatcherOptions = {}) {
@@ -102,6 +103,9 @@ export class Batcher<I, R> implements BatchSource {
     this.#clock = clock
     this.#admission = new Admission(this.#waiting, bounds, plan, this.#rate)
     this.#limits = new LimitsWatch(clock)
+    this.#delay = new QueueDelay(this.#waiting, plan, { maxDelayMs, maxBatchElements, clock }, () =>
+      this.wake(),
+    )
     this.#turnstile = turnstile(this)
   }
 
@@ -254,12 +258,12 @@ export class Batcher<I, R> implements BatchSource {
   }
 
   #lateAsWhole(input: I, whole: Size, options: SubmitOptions): ServingError | undefined {
-    const { deadlineMs, wantedByMs: dueMs = deadlineMs, urgency, priority = 1 } = options
+    const { deadlineMs, wantedByMs: dueMs = deadlineMs, demand, priority = 1 } = options
     if (dueMs === undefined) return undefined
     const candidate = {
       ...whole,
       signature: this.#signature(input, options),
-      priority: urgency?.priority ?? priority,
+      priority: demand?.priority ?? priority,
       submittedAt: this.#clock.now(),
     }
     return this.#admission.late(candidate, dueMs, this.#runningRows)
@@ -295,7 +299,7 @@ export class Batcher<I, R> implements BatchSource {
   #leave(request: QueuedRequest<I, R>): void {
     if (!this.#blocked.delete(request) && !this.#waiting.remove(request)) return
     this.#unblock()
-    if (this.#waiting.size === 0) this.#forgetDelay()
+    if (this.#waiting.size === 0) this.#delay.forget()
   }
 
   /** Lets requests from the door into the room there is, in their order. */
@@ -311,7 +315,7 @@ export class Batcher<I, R> implements BatchSource {
   close(error: ServingError): void {
     if (this.#closed !== undefined) return
     this.#closed = error
-    this.#forgetDelay()
+    this.#delay.forget()
     for (const request of [...this.#blocked, ...this.#waiting]) {
       if (!this.#blocked.delete(request)) this.#waiting.remove(request)
       request.settle(error)
@@ -340,42 +344,11 @@ export class Batcher<I, R> implements BatchSource {
   }
 
   hasBatch(): boolean {
-    return this.#running < this.#executor.slots && this.#waiting.size > 0 && this.#isDue()
-  }
-
-  /** Whether the next batch is full enough, or has waited long enough; else a timer looks again. */
-  #isDue(): boolean {
-    if (this.#maxDelayMs === 0) return true
-    const head = this.#waiting.head()
-    if (head === undefined) return false
-    const { rows } = this.#waiting
-    const capRows = this.#plan.capRows(head.signature)
-    if (rows >= capRows || rows * head.rowElements >= this.#maxBatchElements) return true
-    const restMs = Math.min(head.submittedAt + this.#maxDelayMs, this.#latestStart()) - this.#clock.now()
-    if (restMs <= 0) return true
-    this.#forgetDelay()
-    this.#delay = this.#clock.setTimer(() => this.#turnstile.wake(), Math.ceil(restMs))
-    return false
-  }
-
-  /** When a run of what waits has to begin for each to meet its deadline, as far as is known what it costs. */
-  #latestStart(): number {
-    let latest = Infinity
-    for (const { deadlineMs, signature } of this.#waiting) {
-      if (deadlineMs === undefined) continue
-      const runMs = this.#plan.estimateMs(signature, this.#waiting.rows) ?? Infinity
-      latest = Math.min(latest, deadlineMs - runMs * margin - handOverMs)
-    }
-    return latest
-  }
-
-  #forgetDelay(): void {
-    this.#delay?.clear()
-    this.#delay = undefined
+    return this.#running < this.#executor.slots && this.#waiting.size > 0 && this.#delay.isOver()
   }
 
   handOver(): void {
-    this.#forgetDelay()
+    this.#delay.forget()
     const batch = this.#waiting.take((signature) => ({
       maxRows: this.#plan.capRows(signature),
       maxElements: this.#maxBatchElements,
@@ -418,9 +391,6 @@ export class Batcher<I, R> implements BatchSource {
     })
   }
 }
-
-/** What a timer may be late by, and a batch takes to its executor and back, where a deadline is near. */
-const handOverMs = 5
 
 /** Of a run that nobody can give up. */
 const neverAbandoned: RunContext = {

@@ -10,7 +10,7 @@ export class Caller {
   #waiting = 0
 
   /** Aborted where the caller hangs up while it waits. */
-  readonly signal = this.#hangUp.signal
+  readonly signal: AbortSignal = this.#hangUp.signal
 
   private constructor() {
     listenForGood(this.signal)
