@@ -84,7 +84,10 @@ async function measureCache(name) {
 }
 
 try {
-  for (const name of plan.models) await measureModel(name)
+  for (const name of plan.models) {
+    await measureModel(name)
+    await writeReport(measured) // what comes later may fail
+  }
   if (plan.parts.includes('cache')) {
     // Where there is least to compute, looking up costs most.
     for (const name of ['tiny', 'med'].filter((each) => plan.models.includes(each))) await measureCache(name)
