@@ -12,7 +12,7 @@ import { serverCatalog } from './servers/catalog.js'
  * @property {readonly number[]} concurrencies
  * @property {number} seconds of one round of one server
  * @property {number} rounds
- * @property {number} warmUpSeconds before the first round; V8 takes thousands of requests to compile what is hot
+ * @property {number} warmUpSeconds before the first round; V8 takes thousands of requests to compile what is hot, mlserving seconds to learn
  * @property {readonly Part[]} parts
  * @property {number} overloadSeconds
  * @property {string} out the folder of the results
@@ -29,7 +29,7 @@ const subset = {
   models: ['tiny', 'med', 'heavy', 'sentiment'],
   concurrencies: [1, 64],
   seconds: 1.5,
-  warmUpSeconds: 2,
+  warmUpSeconds: 4,
   rounds: 3,
 }
 const full = {

@@ -35,7 +35,7 @@ const firstReturnMs = 1000
 const firstTrialMs = 60_000
 
 /** After a look for a lull the next is so much later at least. */
-const nextLookMs = 10_000
+const nextLookMs = 2_500
 
 /**
  * A session that learns the layout for its artifact: it starts in one thread with all cores, moves inline where its

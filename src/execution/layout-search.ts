@@ -25,8 +25,8 @@ const saturatedOthers = 0.9
 /** A layout must be better by so much: two sessions cost twice the memory, and noise is no gain. */
 const leastGain = 1.05
 
-/** After so long without need of its sessions their memory is given back. */
-const lullMs = 60_000
+/** After so long without need of its sessions there is one again, which answers a lone request soonest. */
+const lullMs = 10_000
 
 /** The layout that is tried, and what the one before gave. */
 interface Trial {
@@ -104,12 +104,19 @@ export class LayoutSearch {
       this.#recent = []
       return undefined
     }
+    if (this.#best > this.#at) return this.#return()
     this.#recent.push(rowsPerMs)
     if (this.#recent.length < judgedStretches) return undefined
     const rate = median(this.#recent)
     this.#recent = []
     this.#rates[this.#at] = rate
     return this.#trial === undefined ? this.#nextTrial(rate) : this.#judge(this.#trial, rate)
+  }
+
+  /** Back to what proved best before a lull, and is judged anew there. */
+  #return(): Move {
+    const rate = this.#rates[this.#best] ?? 0
+    return { to: this.best, reason: `${this.#present} is saturated, and it gave ${perSecond(rate)} before` }
   }
 
   #nextTrial(rate: number): Move | undefined {
@@ -140,7 +147,7 @@ export class LayoutSearch {
   }
 
   /**
-   * Whether the sessions of the present layout were not needed for a minute.
+   * Whether the sessions of the present layout were not needed for a while.
    * @param running runs under way
    */
   lull(running: number, nowMs: number): Move | undefined {

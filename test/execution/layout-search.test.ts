@@ -78,12 +78,15 @@ describe('a search under saturation', () => {
     const load = new Saturated()
     load.enter(load.judged(1))
     expect(load.judged(1.2)?.to).toBe(two)
-    load.search.entered(one, load.nowMs)
-    load.enter(load.judged(1.2))
-    expect(load.judged(1.18)).toMatchObject({ to: two })
-    load.search.entered(one, load.nowMs)
-    load.enter(load.judged(1.2))
-    expect(load.judged(1.1)).toMatchObject({ to: one, isDefeat: true })
+    const comeBack = () => {
+      load.search.entered(one, load.nowMs)
+      load.stretch(1.2)
+      load.enter(load.stretch(1.2))
+    }
+    comeBack()
+    expect(load.judged(0.96)).toMatchObject({ to: two })
+    comeBack()
+    expect(load.judged(0.94)).toMatchObject({ to: one, isDefeat: true })
     expect(load.search.best).toBe(one)
   })
 
@@ -116,22 +119,35 @@ describe('a search without saturation', () => {
     for (let i = 0; i < 30; i++) expect(load.stretch(1, i % 5 === 4 ? 0 : 1)).toBeUndefined()
   })
 
-  it('goes back to one session after a minute in which they were not needed', () => {
+  it('goes back to one session after ten seconds in which they were not needed', () => {
     const load = new Saturated()
     load.search.entered(four, 0)
-    expect(load.search.lullInMs(0)).toBe(60_000)
-    expect(load.search.lull(0, 59_999)).toBeUndefined()
-    expect(load.search.lull(4, 60_000)).toBeUndefined()
-    expect(load.search.lull(3, 60_000)).toEqual({
+    expect(load.search.lullInMs(0)).toBe(10_000)
+    expect(load.search.lull(0, 9_999)).toBeUndefined()
+    expect(load.search.lull(4, 10_000)).toBeUndefined()
+    expect(load.search.lull(3, 10_000)).toEqual({
       to: one,
-      reason: '4 sessions of 2 threads had little to do for 60 s',
+      reason: '4 sessions of 2 threads had little to do for 10 s',
     })
     // Of four one and a half others are enough, less are not.
-    load.nowMs = 30_000
+    load.nowMs = 5_000
     load.stretch(1, 1.4)
-    expect(load.search.lullInMs(60_000)).toBe(0)
+    expect(load.search.lullInMs(10_000)).toBe(0)
     load.stretch(1, 1.5)
-    expect(load.search.lullInMs(60_000)).toBe(30_500)
+    expect(load.search.lullInMs(10_000)).toBe(5_500)
+  })
+
+  it('returns to what proved best as soon as there is always something to do again', () => {
+    const load = new Saturated()
+    load.enter(load.judged(1))
+    expect(load.judged(1.2)?.to).toBe(two)
+    load.search.entered(one, load.nowMs)
+    load.stretch(1)
+    expect(load.stretch(1, 0.5)).toBeUndefined()
+    expect(load.stretch(1)).toEqual({
+      to: two,
+      reason: '1 session of 8 threads is saturated, and it gave 1200 rows/s before',
+    })
   })
 
   it('has nowhere to go back to from one session', () => {
