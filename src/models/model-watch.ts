@@ -4,8 +4,8 @@ import { messageOf, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { currentLink, listVersions, type VersionSource } from './repository.js'
 import type { ServedModel } from './served-model.js'
-import { Settling } from './settling.js'
-import { isLoaded } from './version.js'
+import { Settling, type Look } from './settling.js'
+import { isLoaded, type ModelVersion } from './version.js'
 import { compareVersions } from './version-order.js'
 import type { WatchSettings } from './watch-options.js'
 
@@ -96,11 +96,11 @@ export class ModelWatch {
     const { folder } = this.model
     if (folder === undefined) return
     await this.#followConfig(folder)
+    await this.#followLink(folder)
     const found = await this.#list(folder)
     if (found === undefined) return
     for (const source of found) await this.#follow(source)
     this.#forget(found)
-    await this.#followLink(folder)
   }
 
   async #followConfig(folder: string): Promise<void> {
@@ -139,18 +139,8 @@ export class ModelWatch {
     const { version: name } = source
     const version = this.model.versions.get(name)
     const taken = this.#taken.get(name)
-    // One that did serve under this name is not read again, not even where it is unloaded by now.
     if (version !== undefined && (isLoaded(version) || version.state === 'unloaded')) {
-      if (version.source.dir !== source.dir) return // of another folder
-      if (taken === undefined) this.#taken.set(name, fingerprint)
-      const isChanged = taken !== undefined && fingerprint !== taken
-      if (isChanged && !version.changed) {
-        this.#warn(
-          name,
-          `its files changed since it was loaded. It goes on with what it loaded; give new files a version of their own.`,
-        )
-      }
-      version.changed = isChanged
+      if (version.source.dir === source.dir) this.#compare(version, look)
       return
     }
     if (!isSettled || (fingerprint === taken && version !== undefined)) return
@@ -158,6 +148,23 @@ export class ModelWatch {
     // What was forgotten and is back as it was is known again, and nothing new.
     if (fingerprint === taken) void this.model.recall(source)
     else void this.model.welcome(source)
+  }
+
+  /** What did serve under a name is not read again under it by itself, not even where it is unloaded by now. */
+  #compare(version: ModelVersion, { fingerprint, isSettled }: Look): void {
+    const { name } = version
+    const taken = this.#taken.get(name) ?? fingerprint
+    const isChanged = fingerprint !== taken
+    if (isChanged && !version.changed) {
+      this.#warn(
+        name,
+        'its files changed since it was loaded. It goes on with what it loaded; give new files a version of their own.',
+      )
+    }
+    if (isLoaded(version)) version.changed = isChanged
+    else version.changed ||= isChanged
+    // A load that somebody asks for reads what lies there now.
+    this.#taken.set(name, isSettled && !isLoaded(version) ? fingerprint : taken)
   }
 
   #forget(found: readonly VersionSource[]): void {

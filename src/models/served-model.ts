@@ -212,7 +212,6 @@ export class ServedModel {
     if (definition.kind !== 'onnx') return
     try {
       const config = await readModelConfig(join(folder, 'model.json'))
-      this.#link = await currentLink(folder)
       const given = this.#given.options as OnnxVersionOptions
       this.definition = { ...definition, options: { ...config, ...given } }
       this.configFailure = undefined
@@ -229,6 +228,7 @@ export class ServedModel {
     const { definition, source } = this
     if (source === undefined || definition.kind === 'pipeline')
       return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
+    this.#link = await currentLink(source)
     return listVersions(source, definition.kind)
   }
 
@@ -459,8 +459,9 @@ export class ServedModel {
   /** Never rejects. */
   async #revive(version: ModelVersion): Promise<void> {
     await this.#change(async () => {
+      if (this.versions.get(version.name) !== version) return
       // What is being replaced is taken once that is over.
-      if (this.versions.get(version.name) !== version || !(await this.#isAsTaken(version))) return
+      if (!(await this.#isAsTaken(version))) return this.#reviveLater(version)
       if (this.#arriving.has(version.name)) return this.#arrive(version)
       if (version.state === 'failed') await this.#load(version.name, {})
       this.#revivals.get(version)?.succeeded()
@@ -509,6 +510,7 @@ export class ServedModel {
 
   #drop(version: ModelVersion): void {
     this.#revivals.get(version)?.cancel()
+    this.#revivals.delete(version)
     this.#arriving.delete(version.name)
     this.#served.delete(version.name)
     this.versions.delete(version.name)
@@ -518,7 +520,7 @@ export class ServedModel {
   followLink(name: string): Promise<void> {
     return this.#change(async () => {
       this.#link = name
-      await this.#followWish()
+      if (this.options.current === undefined) await this.#followWish()
     }).catch((error: unknown) => this.#notFollowed(error))
   }
 

@@ -16,6 +16,9 @@ const mine = `${process.pid}-${randomBytes(6).toString('hex')}`
  * only when it is whole.
  */
 export class ArtifactCache {
+  /** The state of files whose content was read and is right: while it stays, they are not read again. */
+  readonly #verified = new Map<string, string>()
+
   /** @param stateDir Default: the user's cache folder, as the platform has it. */
   constructor(private readonly stateDir: string = userCacheDir()) {}
 
@@ -31,9 +34,14 @@ export class ArtifactCache {
   /** The artifact's file, where it is there and its content is what it should be; one that is not is removed. */
   async find(sha256: string): Promise<string | undefined> {
     const file = this.fileOf(sha256)
-    const found = await sha256Of(file)
-    if (found === sha256) return file
-    if (found !== undefined) await rm(file, { force: true })
+    const state = await stateOf(file)
+    if (state === undefined) return undefined
+    if (this.#verified.get(sha256) === state) return file
+    if ((await sha256Of(file)) === sha256) {
+      this.#verified.set(sha256, state)
+      return file
+    }
+    await rm(file, { force: true })
     return undefined
   }
 
@@ -92,6 +100,14 @@ export class ArtifactCache {
       )
     }
   }
+}
+
+/** What changes with a file's content, whatever time it claims; undefined where it is not there. */
+function stateOf(file: string): Promise<string | undefined> {
+  return stat(file, { bigint: true }).then(
+    ({ size, ino, mtimeNs, ctimeNs }) => [size, ino, mtimeNs, ctimeNs].join(' '),
+    () => undefined,
+  )
 }
 
 /** SHA-256 of a file's content, in hexadecimal; undefined where it can't be read. */

@@ -29,6 +29,18 @@ it('the bytes of a model are served, and loaded again where the cache was emptie
   await serving.predict('m', { x: [1, 2] })
 })
 
+it('bytes that were changed stay what they were, and are refused where they are needed again', async () => {
+  const own = Uint8Array.from(bytes)
+  const { serving, stateDir } = serve(own)
+  await serving.ready()
+  await serving.models.unload('m')
+  own.fill(0)
+  await serving.models.load('m', '1')
+  await serving.models.unload('m')
+  rmSync(join(stateDir, 'artifacts'), { recursive: true })
+  await expect(serving.models.load('m', '1')).rejects.toThrow(/the bytes .* were changed/)
+})
+
 it('bytes of another realm are taken', async () => {
   const foreign = runInNewContext('Uint8Array.from(list)', { list: [...bytes] }) as Uint8Array
   await serve(foreign).serving.ready()
