@@ -71,6 +71,11 @@ export const errorTable = {
     retryable: false,
     meaning: "The model's encode, decode or task failed or does not fit the model.",
   },
+  SOURCE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: 'The artifact could not be fetched from where it lies, or kept on disk.',
+  },
   RUNTIME_MISSING: {
     status: 503,
     retryable: false,

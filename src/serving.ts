@@ -9,6 +9,7 @@ import { definitionOf, type AnyModel, type Json, type Model } from './models/def
 import { setPermits } from './execution/permits.js'
 import { learntOption, type Learnt } from './models/learnt.js'
 import { ModelManager } from './models/manager.js'
+import { watchOption, type WatchOptions } from './models/watch-options.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
@@ -39,6 +40,15 @@ export interface ServingOptions {
   readonly learned?: Learnt
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
+  /**
+   * Looks again and again for models, versions and configuration that changed: in the repository, and in each model's own
+   * folder. `true` takes the defaults. Default: off, folders are read once.
+   */
+  readonly watch?: true | WatchOptions
+  /**
+   * A folder for what is kept on disk: artifacts that were fetched or given as bytes. Default: the user's cache folder.
+   */
+  readonly stateDir?: string
 }
 
 export interface CreateServingOptions extends ServingOptions {
@@ -146,6 +156,8 @@ export const servingFields: Fields<CreateServingOptions> = {
   maxEventLoopDelayMs: integer(0),
   learned: learntOption,
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
+  watch: watchOption,
+  stateDir: text,
 }
 
 /** How each option of a prediction is checked. */
@@ -240,6 +252,8 @@ class RunningServing implements AnyServing, PredictHost {
     maxEventLoopDelayMs = 1000,
     learned,
     drainTimeoutMs,
+    watch,
+    stateDir,
   }: CreateServingOptions) {
     this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
@@ -251,6 +265,10 @@ class RunningServing implements AnyServing, PredictHost {
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
       ...(learned !== undefined && { learned }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
+      watch,
+      stateDir,
+      onLoadFailed: (model, version) => this.metrics.loadFailed(model, version),
+      onConfigFailed: (model) => this.metrics.configFailed(model),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
     this.models.start(repository, definitionsOf(models, repository === undefined))

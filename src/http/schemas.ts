@@ -69,6 +69,7 @@ const version = object(
     providers: list(string),
     sha256: string,
     batchSizes: list(object({ signature: string, bestRows: { type: 'integer' }, gain: { type: 'number' } })),
+    changed: { type: 'boolean', description: 'Its files are no longer those that were loaded' },
     batching: object(
       {
         safe: { type: 'boolean' },
@@ -89,6 +90,7 @@ const version = object(
     'batching',
     'sha256',
     'batchSizes',
+    'changed',
   ],
 )
 
@@ -98,12 +100,13 @@ const snapshot = object(
     description: string,
     current: { type: 'string', description: 'The version that serves' },
     reason: string,
+    configReason: { type: 'string', description: 'Why its model.json is not heeded' },
     versions: list(version),
     inputs: list(tensor),
     outputs: list(tensor),
     stages: list(object({ model: string, version: string }, ['version'])),
   },
-  ['description', 'current', 'reason', 'inputs', 'outputs', 'stages'],
+  ['description', 'current', 'reason', 'configReason', 'inputs', 'outputs', 'stages'],
 )
 
 const modelName = { type: 'string', description: 'A name of GET /models' }

@@ -29,6 +29,8 @@ const names = [
   'model_batch_rows',
   'prediction_confidence',
   'model_load_time_seconds',
+  'model_load_failures_total',
+  'model_config_failures_total',
 ]
 
 const latencyBuckets = [
@@ -57,6 +59,8 @@ export class Metrics {
     Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
   >
   readonly #loadTime: Gauge
+  readonly #loadFailures: LabelledMetric<Count>
+  readonly #configFailures: LabelledMetric<Count>
   /** By model, then version. */
   readonly #series = new Map<string, Map<string, VersionSeries>>()
   readonly #ends: (() => void)[]
@@ -95,6 +99,11 @@ export class Metrics {
       ),
     }
     this.#loadTime = loadTimeGauge(registry)
+    this.#loadFailures = counter('model_load_failures_total', 'Loads of a version that failed.')
+    this.#configFailures = counter(
+      'model_config_failures_total',
+      'Times the model.json of a model could not be read or had a wrong entry.',
+    )
     this.#ends = [watchStatus(registry, status), watchEventLoop(registry)]
   }
 
@@ -165,6 +174,14 @@ export class Metrics {
 
   loaded(model: string, version: string, loadTimeMs: number): void {
     this.#loadTime.set({ model, model_version: version }, loadTimeMs / 1000)
+  }
+
+  loadFailed(model: string, version: string): void {
+    this.#loadFailures.seriesOf({ model, model_version: version }).add()
+  }
+
+  configFailed(model: string): void {
+    this.#configFailures.seriesOf({ model }).add()
   }
 
   /** Ends what reads the serving at a scrape; what was counted stays in the registry. */

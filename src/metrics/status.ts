@@ -17,6 +17,8 @@ export interface VersionStatus {
   readonly batch?: { readonly bestRows: number; readonly gain: number } | undefined
   /** Times its session ended by itself. */
   readonly deaths: number
+  /** Whether its files are no longer those that were loaded. */
+  readonly changed: boolean
   readonly cache?: {
     readonly hits: number
     readonly misses: number
@@ -37,6 +39,7 @@ export const statusNames = [
   'model_batch_best_rows',
   'model_batch_gain_ratio',
   'model_cache_bytes',
+  'model_version_changed',
   'model_worker_deaths_total',
   'model_cache_requests_total',
 ] as const
@@ -114,6 +117,12 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
   )
   const cacheBytes = gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
 
+  const changed = gauge(
+    'model_version_changed',
+    '1 where the files of a version are no longer those that it was loaded from.',
+    (status) => (status.changed ? 1 : 0),
+  )
+
   const deaths = new Counter({
     name: 'model_worker_deaths_total',
     help: 'Times the session of a version ended by itself.',
@@ -148,6 +157,7 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     inFlight,
     instances,
     cacheBytes,
+    changed,
     deaths,
     cacheRequests,
   ])

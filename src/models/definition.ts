@@ -7,6 +7,7 @@ import { exposureFields, type ExposureOptions } from './exposure.js'
 import { customModelFields, modelFields, type CustomModelOptions, type ModelOptions } from './model-config.js'
 import type { VersionInfo } from './onnx-model.js'
 import type { ModelDefinition } from './served-model.js'
+import { sourceField, type ModelSource } from './sources/model-source.js'
 import { isStandardSchema, type StandardSchemaV1 } from './standard-schema.js'
 
 declare const io: unique symbol
@@ -24,8 +25,10 @@ export interface Model<I, O> extends AnyModel {
 export type Json = Readonly<Record<string, unknown>>
 
 export interface OnnxOptions<P, O, S, I> extends ModelOptions, ExposureOptions, Codec<P, O, S> {
-  /** A folder of version folders, or one `.onnx` file. */
-  readonly source: string
+  /**
+   * A folder of version folders, or one `.onnx` file; the bytes of one; or `{ url, sha256 }`, where one is fetched from.
+   */
+  readonly source: ModelSource
   /** Any Standard Schema (zod, valibot, arktype ...): what callers are held to at run time. */
   readonly input?: StandardSchemaV1<I, P>
   /** The outputs that are used and their dtypes: checked at load, typed in `decode`. Default: all. */
@@ -58,7 +61,7 @@ export interface CustomOptions<R, P, O, I> extends CustomModelOptions, ExposureO
 
 /** A definition with what `createServing` reads of it. */
 interface Definition extends AnyModel {
-  readonly options: { readonly source?: string }
+  readonly options: { readonly source?: ModelSource }
 }
 
 export const inputField = provided<StandardSchemaV1<never, never>>(
@@ -69,7 +72,7 @@ export const inputField = provided<StandardSchemaV1<never, never>>(
 export const onnxFields: Fields<OnnxOptions<never, unknown, OutputSpec, never>> = {
   ...modelFields,
   ...exposureFields,
-  source: text,
+  source: sourceField,
   input: inputField,
   outputs: provided(
     'an object of output names and dtypes',
@@ -91,7 +94,7 @@ export function onnx<P = Json, O = unknown, const S extends OutputSpec = OutputS
   if ((options as Partial<typeof options>).source === undefined)
     throw new ServingError(
       'INVALID_OPTIONS',
-      'onnx(): source is missing; it must be a folder or an .onnx file.',
+      'onnx(): source is missing; it must be a folder, an .onnx file, its bytes, or { url, sha256 }.',
     )
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `onnx(): ${objection}`)

@@ -4,9 +4,10 @@ import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import { LearntStore, type Learnt } from './learnt.js'
 import { consoleLogger, type Logger } from '../logger.js'
-import { nearest } from '../options.js'
+import { checkFields, nearest } from '../options.js'
 import { isChecked, type HttpProfile } from './exposure.js'
 import { forClients, listModels } from './repository.js'
+import { RepositoryWatch } from './repository-watch.js'
 import { CutOff } from './cut-off.js'
 import { checkName, closed, quote } from './names.js'
 import {
@@ -17,7 +18,11 @@ import {
   type RollbackResult,
 } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
+import { ArtifactCache } from './sources/artifact-cache.js'
+import { sourceField, type ModelSource } from './sources/model-source.js'
 import { Stages } from './stages.js'
+import { isLoaded } from './version.js'
+import { watchSettings, type WatchOptions } from './watch-options.js'
 import type { Lease } from './lease.js'
 
 export interface ModelManagerOptions {
@@ -32,6 +37,14 @@ export interface ModelManagerOptions {
   readonly learned?: Learnt
   /** How long {@link ModelManager.close} waits for requests under way. Default: 30,000. */
   readonly drainTimeoutMs?: number
+  /** Told of each load of a version that failed. */
+  readonly onLoadFailed?: (model: string, version: string) => void
+  /** Told each time a `model.json` could not be read. */
+  readonly onConfigFailed?: (model: string) => void
+  /** Whether and how the models' folders are watched. Default: they are read once. */
+  readonly watch?: true | WatchOptions | undefined
+  /** The folder for what is kept on disk. Default: the user's cache folder. */
+  readonly stateDir?: string | undefined
 }
 
 /**
@@ -40,7 +53,7 @@ export interface ModelManagerOptions {
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #host: Required<Omit<ModelManagerOptions, 'learned'>> & ModelHost
+  readonly #host: Required<Omit<ModelManagerOptions, 'learned' | 'watch' | 'stateDir'>> & ModelHost
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
@@ -51,15 +64,22 @@ export class ModelManager<N extends string = string> {
   #started = true
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
+  #watch: RepositoryWatch | undefined
+  /** Models of the repository's folder, rather than of code. */
+  readonly #found = new Set<string>()
 
-  constructor({ learned, ...options }: ModelManagerOptions = {}) {
+  constructor({ learned, watch, stateDir, ...options }: ModelManagerOptions = {}) {
     this.#host = {
       logger: consoleLogger,
       clock: systemClock,
       onLoaded: () => {},
       onRun: () => {},
+      onLoadFailed: () => {},
+      onConfigFailed: () => {},
       drainTimeoutMs: 30_000,
       ...options,
+      watch: watch === undefined ? undefined : watchSettings(watch),
+      artifacts: new ArtifactCache(stateDir),
       cutOff: new CutOff(),
       learnt: new LearntStore(learned),
       stages: this.#stages,
@@ -71,6 +91,7 @@ export class ModelManager<N extends string = string> {
   start(repository: string | undefined, definitions: ReadonlyMap<string, ModelDefinition>): void {
     this.#started = false
     this.#starting = this.#start(repository, definitions).finally(() => (this.#started = true))
+    if (this.#host.watch !== undefined) this.#watchFolders(repository, this.#host.watch.intervalMs)
   }
 
   async #start(
@@ -81,7 +102,9 @@ export class ModelManager<N extends string = string> {
     if (repository !== undefined) {
       try {
         for (const [name, source] of await listModels(repository)) {
-          if (!all.has(name)) all.set(name, { kind: 'onnx', source, options: {} })
+          if (all.has(name)) continue
+          all.set(name, { kind: 'onnx', source, options: {} })
+          this.#found.add(name)
         }
       } catch (error) {
         const failure = asServingError(error)
@@ -90,6 +113,38 @@ export class ModelManager<N extends string = string> {
       }
     }
     for (const [name, definition] of all) void this.#add(name, definition).begin()
+  }
+
+  #watchFolders(repository: string | undefined, intervalMs: number): void {
+    const watched = {
+      repository,
+      all: () => this.#models.values(),
+      listed: (folders: ReadonlyMap<string, string>) => this.#follow(folders),
+    }
+    this.#watch = new RepositoryWatch(watched, this.#host, intervalMs)
+    void this.#starting.then(() => this.#watch?.start())
+  }
+
+  /** Adds the models that came into the repository, and forgets those that are gone and not loaded. */
+  #follow(folders: ReadonlyMap<string, string>): void {
+    for (const [name, source] of folders) {
+      if (this.#models.has(name)) continue
+      // Its watch takes its versions once they have come to rest.
+      const model = this.#add(name, { kind: 'onnx', source, options: {} })
+      model.isRequired = this.#startupError !== undefined
+      this.#found.add(name)
+      this.#host.logger.info({ model: name }, `model ${name} came into the repository`)
+    }
+    this.#startupError = undefined
+    for (const name of this.#found) {
+      const model = this.#models.get(name)
+      if (folders.has(name) || model === undefined) continue
+      if ([...model.versions.values()].some(isLoaded)) continue
+      this.#found.delete(name)
+      this.#models.delete(name)
+      void model.close()
+      this.#host.logger.info({ model: name }, `model ${name} is gone from the repository`)
+    }
   }
 
   #add(name: string, definition: ModelDefinition): ServedModel {
@@ -148,7 +203,9 @@ export class ModelManager<N extends string = string> {
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, CLOSED
    */
   async load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
-    const found = await this.#known(model, options.source)
+    const { source } = options
+    checkFields({ source }, { source: sourceField }, 'load()', 'INVALID_OPTIONS')
+    const found = await this.#known(model, source)
     const calls = this.#provisional.get(found)
     if (calls !== undefined) this.#provisional.set(found, calls + 1)
     try {
@@ -202,12 +259,13 @@ export class ModelManager<N extends string = string> {
   }
 
   /** A model, once all are known; where a source is given also a new one. */
-  async #known(name: string, source?: string): Promise<ServedModel> {
+  async #known(name: string, source?: ModelSource): Promise<ServedModel> {
     await this.#starting
     if (this.#closing !== undefined) throw closed()
     if (source === undefined || this.#models.has(name)) return this.#model(name)
     checkName('model', name)
     const model = this.#add(name, { kind: 'onnx', source, options: {} })
+    model.watch = undefined // the source is that of one version
     this.#provisional.set(model, 0)
     return model
   }
@@ -312,7 +370,9 @@ export class ModelManager<N extends string = string> {
 
   /** What keeps {@link ready} from being true now; empty when every model has served. */
   problems(): string[] {
-    const models = [...this.#models.values()].filter(({ hasServed, isLazy }) => !hasServed && !isLazy)
+    const models = [...this.#models.values()].filter(
+      ({ hasServed, isLazy, isRequired }) => !hasServed && !isLazy && isRequired,
+    )
     const problems = models.map((model) => this.#notReady(model, undefined).message)
     if (!this.#started) problems.unshift('the models are still being looked up')
     return this.#startupError === undefined ? problems : [this.#startupError.message, ...problems]
@@ -325,6 +385,7 @@ export class ModelManager<N extends string = string> {
    * call joins the first.
    */
   close(): Promise<void> {
+    this.#watch?.stop()
     return (this.#closing ??= this.#close())
   }
 

@@ -20,6 +20,7 @@ import {
   yes,
   type Fields,
 } from '../options.js'
+import { versionPolicyField, type VersionPolicy } from './version-policy.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -65,6 +66,16 @@ export interface CommonOptions {
   readonly description?: string
   /** The version that serves at start. Default: the highest. */
   readonly current?: string
+  /**
+   * What a version does that comes into the model's folder while that is watched: `"activate"`, a higher one than the
+   * current is loaded and serves; `"load"`, it is loaded beside; `"ignore"`, it is known. Default: `"activate"`.
+   */
+  readonly onNewVersion?: 'activate' | 'load' | 'ignore'
+  /**
+   * The versions that are loaded: `"all"`, `{ "latest": 2 }`, or `{ "only": ["1", "2"] }`, none of which but these comes to
+   * serve by itself. Default: the one that serves.
+   */
+  readonly versions?: VersionPolicy
   /**
    * Loads the model with the first request that needs it, rather than at start; readiness does not wait for it.
    * Default: false.
@@ -209,6 +220,8 @@ export const batchingFields: Fields<BatchingOptions> = {
 export const commonFields: Fields<CommonOptions> = {
   description: text,
   current: text,
+  onNewVersion: oneOf('activate', 'load', 'ignore'),
+  versions: versionPolicyField,
   lazy: flag,
   keepPrevious: integer(0, 16),
   batching: flagOr(fields(batchingFields)),

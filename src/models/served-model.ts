@@ -1,31 +1,48 @@
 import { join, resolve } from 'node:path'
 import type { Clock } from '../clock.js'
-import { asServingError, ServingError } from '../errors.js'
+import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
+import { stepFor } from './arrival.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
 import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import type { LearntStore } from './learnt.js'
 import { readModelConfig } from './model-config.js'
+import { ModelWatch } from './model-watch.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { checkName, closed, quote } from './names.js'
 import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
-import { forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
+import {
+  currentLink,
+  forClients,
+  isFolder,
+  listVersions,
+  versionAt,
+  type VersionSource,
+} from './repository.js'
 import { Retry } from '../retry.js'
+import type { ArtifactCache } from './sources/artifact-cache.js'
+import { locate } from './sources/locate.js'
+import type { ModelSource } from './sources/model-source.js'
 import type { Stages } from './stages.js'
 import { compareVersions } from './version-order.js'
 import type { Lease } from './lease.js'
-import { ModelVersion } from './version.js'
+import { isLoaded, ModelVersion } from './version.js'
+import { eligible, wanted } from './version-policy.js'
+import type { WatchSettings } from './watch-options.js'
 
 /** A model to serve, as `createServing` hands it over. */
 export type ModelDefinition =
-  | { readonly kind: 'onnx'; readonly source: string; readonly options: OnnxVersionOptions }
+  | { readonly kind: 'onnx'; readonly source: ModelSource; readonly options: OnnxVersionOptions }
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
   | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }
 
 export interface LoadOptions {
-  /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one. */
-  readonly source?: string
+  /**
+   * The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one; its bytes; or
+   * where it is fetched from.
+   */
+  readonly source?: ModelSource
   /** Makes the version current once it is loaded. Default: only where the model has no current version. */
   readonly activate?: boolean
 }
@@ -46,6 +63,11 @@ export interface ModelHost {
   readonly stages: Stages
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
+  readonly onLoadFailed: (model: string, version: string) => void
+  readonly onConfigFailed: (model: string) => void
+  readonly artifacts: ArtifactCache
+  /** Undefined where folders are not watched. */
+  readonly watch: WatchSettings | undefined
 }
 
 /** A request that is to run again waits for a reload that begins within this time. */
@@ -66,6 +88,12 @@ export class ServedModel {
   hasServed = false
   /** Why no version serves. */
   failure: ServingError | undefined
+  /** Why its `model.json` is not heeded; what was read before still holds. */
+  configFailure: ServingError | undefined
+  /** Whether readiness waits for it: not for a model that came while others served. */
+  isRequired = true
+  /** What looks at its folder, where that is watched. */
+  watch: ModelWatch | undefined
   /** Versions that were current, the present one last. */
   #history: string[] = []
   /** Versions that ever were current: those that are neither current nor kept are unloaded. */
@@ -77,6 +105,13 @@ export class ServedModel {
   /** Of versions that are loaded without being current, and whose session ended by itself. */
   readonly #revivals = new Map<ModelVersion, Retry>()
   #waking: Promise<void> | undefined
+  /** Versions that came into the folder and could not be loaded yet. */
+  readonly #arriving = new Set<string>()
+  /** What the code said: it wins over `model.json`. */
+  readonly #given: ModelDefinition
+  /** The version that the link `current` in the folder leads to. */
+  #link: string | undefined
+  readonly #closing = new AbortController()
 
   constructor(
     readonly name: string,
@@ -85,10 +120,25 @@ export class ServedModel {
     private readonly host: ModelHost,
   ) {
     this.#retry = new Retry(host.clock, () => void this.#recover())
+    this.#given = definition
+    if (host.watch !== undefined) this.watch = new ModelWatch(this, host, host.watch)
   }
 
+  /** Its path, as far as it has one by now. */
   get source(): string | undefined {
-    return this.definition.source
+    const { source } = this.definition
+    return typeof source === 'string' ? source : undefined
+  }
+
+  /** The path that was given, where it was one. */
+  get folder(): string | undefined {
+    const { source } = this.#given
+    return typeof source === 'string' ? source : undefined
+  }
+
+  /** The version that configuration says is to serve. */
+  get #wished(): string | undefined {
+    return this.options.current ?? this.#link
   }
 
   get options(): ModelDefinition['options'] {
@@ -128,33 +178,103 @@ export class ServedModel {
   /** Reads what the source holds, and loads the version that is to serve unless the model is lazy. Never rejects. */
   begin(): Promise<void> {
     return (this.firstLoad = this.#change(async () => {
+      await this.watch?.begin()
       await this.#configure()
-      this.#register(await this.#list())
+      this.#register(await this.#listSettled())
       if (!this.isLazy) await this.#loadFirst()
     }).catch((error: unknown) => this.#failed(error)))
   }
 
-  /** Reads what the folder says, until it could be read once; what code says wins over it. */
+  /** Finds where it lies, and reads what the folder says, until it could be read once; what code says wins over it. */
   async #configure(): Promise<void> {
+    await this.#locate()
+    const { source } = this
+    if (this.#isConfigured || this.definition.kind !== 'onnx' || source === undefined) return
+    if (await isFolder(source)) await this.#readConfig(source)
+  }
+
+  /** Has a path for what is not on disk: it is looked for each time, since a cache may be emptied. */
+  async #locate(): Promise<void> {
     const { definition } = this
-    if (this.#isConfigured || definition.kind !== 'onnx' || !(await isFolder(definition.source))) return
-    const config = await readModelConfig(join(definition.source, 'model.json'))
-    this.definition = { ...definition, options: { ...config, ...definition.options } }
-    this.#isConfigured = true
+    const { source } = this.#given
+    if (definition.kind !== 'onnx' || source === undefined || typeof source === 'string') return
+    this.definition = { ...definition, source: await this.#pathOf(source) }
+  }
+
+  #pathOf(source: ModelSource): Promise<string> {
+    const { clock, artifacts } = this.host
+    return locate(source, { cache: artifacts, clock, signal: this.#closing.signal })
+  }
+
+  /** @throws ServingError INVALID_CONFIG; what was read before still holds then */
+  async #readConfig(folder: string): Promise<void> {
+    const { definition } = this
+    if (definition.kind !== 'onnx') return
+    try {
+      const config = await readModelConfig(join(folder, 'model.json'))
+      const given = this.#given.options as OnnxVersionOptions
+      this.definition = { ...definition, options: { ...config, ...given } }
+      this.configFailure = undefined
+      this.#isConfigured = true
+    } catch (error) {
+      this.configFailure = forClients(asServingError(error), folder, this.name)
+      this.host.onConfigFailed(this.name)
+      throw error
+    }
   }
 
   /** A model of code alone, without a source, is one version. */
   async #list(): Promise<VersionSource[]> {
-    const { definition } = this
-    if (definition.source === undefined) return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
-    return listVersions(definition.source, definition.kind)
+    const { definition, source } = this
+    if (source === undefined || definition.kind === 'pipeline')
+      return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
+    this.#link = await currentLink(source)
+    return listVersions(source, definition.kind)
+  }
+
+  /** Those that nobody is still copying, where that is watched. */
+  async #listSettled(): Promise<VersionSource[]> {
+    const found = await this.#list()
+    if (this.watch === undefined || this.folder === undefined) return found
+    return this.watch.settled(found, (ms) => this.#pause(ms))
+  }
+
+  /** Waits, or until the model is closed. */
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const { signal } = this.#closing
+      const timer = this.host.clock.setTimer(resolve, ms)
+      const end = () => {
+        timer.clear()
+        resolve()
+      }
+      if (signal.aborted) end()
+      else signal.addEventListener('abort', end, { once: true })
+    })
   }
 
   async #loadFirst(): Promise<void> {
     await this.#configure()
-    if (this.versions.size === 0) this.#register(await this.#list())
-    const name = this.#history.at(-1) ?? this.options.current ?? this.versionNames()[0]
-    if (name !== undefined) await this.#load(name, { activate: true })
+    if (this.versions.size === 0) this.#register(await this.#listSettled())
+    const highest = eligible(this.options.versions, this.versionNames())[0]
+    const name = this.#history.at(-1) ?? this.#wished ?? highest
+    if (name === undefined) return
+    await this.#refuseChanging(name)
+    await this.#load(name, { activate: true })
+  }
+
+  /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */
+  async #refuseChanging(name: string): Promise<void> {
+    const version = this.versions.get(name)
+    if (version === undefined || version.state !== 'failed') return
+    if ((await this.watch?.isAsTaken(version.source)) !== false) return
+    throw new ServingError(
+      'MODEL_NOT_READY',
+      `${version.label} is being changed, and not loaded before that is over.`,
+      {
+        cause: version.reason,
+      },
+    )
   }
 
   /** Keeps the reason and tries again later: an eager model by itself, a lazy one at the next request. */
@@ -178,7 +298,7 @@ export class ServedModel {
   /** Loads the model for a request that needs it: a lazy one, or one whose last attempt failed some time ago. */
   wake(): Promise<void> | undefined {
     const state = this.current?.state
-    const isIdle = state === undefined || state === 'unloaded' || state === 'failed'
+    const isIdle = state !== 'ready' && state !== 'loading' && state !== 'draining'
     if (!isIdle || this.#isClosed || this.#retry.waitMs > 0) return undefined
     if (this.failure === undefined && !this.isLazy) return undefined
     return (this.#waking ??= this.#recover().finally(() => (this.#waking = undefined)))
@@ -215,14 +335,20 @@ export class ServedModel {
     await this.#configure()
     if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
-      const given = source === undefined ? undefined : await this.#versionAt(source, name)
+      const path = source === undefined ? undefined : await this.#pathOf(source)
+      const given = path === undefined ? undefined : await this.#versionAt(path, name)
       // A folder that is the model's own source as well has one model.json, which is the model's.
-      const isModelsOwn = given !== undefined && source === this.source
+      const isModelsOwn = given !== undefined && path === this.source
       if (given === undefined) this.#register(await this.#list())
       else this.#place(isModelsOwn ? withoutConfig(given) : given)
     }
     const version = this.version(name)
-    const loaded = await version.load((reason) => this.#died(version, reason))
+    const loaded = await version
+      .load((reason) => this.#died(version, reason))
+      .catch((error: unknown) => {
+        if (!this.#isClosed) this.host.onLoadFailed(this.name, name)
+        throw error
+      })
     if (loaded) this.host.onLoaded(this.name, version.name, version.loadTimeMs ?? 0)
     if (activate === true || this.current === undefined) this.#activate(version)
   }
@@ -292,14 +418,16 @@ export class ServedModel {
     if (version !== this.current) this.#history.push(version.name)
     this.#history = this.#history.slice(-historyLength)
     this.host.logger.info({ model: this.name, version: version.name }, `${version.label} serves`)
-    this.#retire()
+    if (this.options.versions === undefined) this.#retire()
+    else void this.#followPolicy()
   }
 
   /** Unloads what is neither current nor kept for a rollback, of the versions that were current. */
   #retire(): void {
     const { keepPrevious = 1 } = this.options
     const recent = [...new Set([...this.#history].reverse())]
-    const kept = new Set(recent.slice(0, 1 + keepPrevious))
+    const serving = this.versionNames().filter((name) => this.version(name).state !== 'failed')
+    const kept = new Set([...recent.slice(0, 1 + keepPrevious), ...wanted(this.options.versions, serving)])
     for (const name of this.#served) {
       const version = this.versions.get(name)
       if (kept.has(name) || version === undefined) continue
@@ -315,6 +443,11 @@ export class ServedModel {
   #died(version: ModelVersion, reason: ServingError): void {
     if (version === this.current) return this.#failed(reason)
     this.host.logger.error({ err: reason }, `${version.label} can no longer serve: ${reason.message}`)
+    this.#reviveLater(version)
+  }
+
+  /** Loads a version again that is not current, after a growing wait. */
+  #reviveLater(version: ModelVersion): void {
     let revival = this.#revivals.get(version)
     if (revival === undefined) {
       revival = new Retry(this.host.clock, () => void this.#revive(version))
@@ -326,11 +459,170 @@ export class ServedModel {
   /** Never rejects. */
   async #revive(version: ModelVersion): Promise<void> {
     await this.#change(async () => {
+      if (this.versions.get(version.name) !== version) return
+      // What is being replaced is taken once that is over.
+      if (!(await this.#isAsTaken(version))) return this.#reviveLater(version)
+      if (this.#arriving.has(version.name)) return this.#arrive(version)
       if (version.state === 'failed') await this.#load(version.name, {})
       this.#revivals.get(version)?.succeeded()
     }).catch((error: unknown) => {
       if (!this.#isClosed) this.#died(version, asServingError(error))
     })
+  }
+
+  async #isAsTaken({ source }: ModelVersion): Promise<boolean> {
+    return (await this.watch?.isAsTaken(source)) ?? true
+  }
+
+  /** Takes a version that came into the folder or was mended there, as the options say. Never rejects. */
+  welcome(source: VersionSource): Promise<void> {
+    return this.#change(async () => {
+      await this.#configure()
+      this.#place(source)
+      await this.#arrive(this.version(source.version))
+    }).catch((error: unknown) => this.#notFollowed(error))
+  }
+
+  /** A change of the folder could not be followed. */
+  #notFollowed(error: unknown): void {
+    if (this.current?.state !== 'ready') return this.#failed(error)
+    if (this.#isClosed) return
+    this.host.logger.error(
+      { err: error, model: this.name },
+      `model ${this.name} serves on: ${messageOf(error)}`,
+    )
+  }
+
+  /** Knows a version again that was forgotten. Never rejects. */
+  recall(source: VersionSource): Promise<void> {
+    return this.#change(async () => this.#register([source])).catch(() => {}) // closed
+  }
+
+  /** Forgets a version that is gone, unless it is loaded, or the one that is to serve. Never rejects. */
+  forget(name: string): Promise<void> {
+    return this.#change(async () => {
+      const version = this.versions.get(name)
+      if (version === undefined || version === this.current || isLoaded(version)) return
+      this.#drop(version)
+      this.host.logger.info({ model: this.name, version: name }, `${version.label} is gone from its folder`)
+    }).catch(() => {}) // closed
+  }
+
+  #drop(version: ModelVersion): void {
+    this.#revivals.get(version)?.cancel()
+    this.#revivals.delete(version)
+    this.#arriving.delete(version.name)
+    this.#served.delete(version.name)
+    this.versions.delete(version.name)
+  }
+
+  /** Follows the link `current` of the folder to where it leads now. Never rejects. */
+  followLink(name: string): Promise<void> {
+    return this.#change(async () => {
+      this.#link = name
+      if (this.options.current === undefined) await this.#followWish()
+    }).catch((error: unknown) => this.#notFollowed(error))
+  }
+
+  async #followWish(): Promise<void> {
+    const wished = this.#wished === undefined ? undefined : this.versions.get(this.#wished)
+    if (wished !== undefined && wished !== this.current) await this.#arrive(wished)
+  }
+
+  /**
+   * Reads `model.json` again, which has changed. What is loaded goes on as it is; the rest is loaded by what it says from
+   * now on. Never rejects.
+   */
+  reconfigure(): Promise<void> {
+    return this.#change(async () => {
+      const { source } = this
+      if (source === undefined || this.definition.kind !== 'onnx') return
+      const wished = this.#wished
+      try {
+        await this.#readConfig(source)
+      } catch (error) {
+        const { message } = asServingError(error)
+        this.host.logger.error(
+          { err: error, model: this.name },
+          `model ${this.name} keeps its configuration: ${message}`,
+        )
+        return
+      }
+      this.host.logger.info({ model: this.name }, `model ${this.name} has a new configuration`)
+      const arriving = [...this.#arriving]
+      for (const version of [...this.versions.values()]) {
+        if (isLoaded(version)) continue
+        this.#drop(version)
+        this.#register([version.source])
+      }
+      const isServing = this.current?.state === 'ready'
+      if (!isServing && !this.isLazy && (!this.hasServed || this.failure !== undefined))
+        await this.#loadFirst()
+      else if (wished !== this.#wished) await this.#followWish()
+      // What could not be loaded may be, with other options.
+      for (const name of arriving) {
+        const version = this.versions.get(name)
+        if (version?.state === 'registered') await this.#arrive(version)
+      }
+      if (isServing) await this.#loadWanted()
+    }).catch((error: unknown) => this.#notFollowed(error))
+  }
+
+  #stepFor(name: string) {
+    const { current, options, hasServed, isLazy } = this
+    return stepFor(name, {
+      names: this.versionNames(),
+      current,
+      wished: this.#wished,
+      hasServed,
+      isLazy,
+      options,
+    })
+  }
+
+  /** Loads a version as the options say; one that can't be is tried again, and disturbs nothing that serves. */
+  async #arrive(version: ModelVersion, step = this.#stepFor(version.name)): Promise<void> {
+    this.#arriving.delete(version.name)
+    if (step === 'none') return this.#leaveAsleep(version)
+    this.#revivals.get(version)?.cancel()
+    try {
+      await this.#load(version.name, { activate: step === 'activate' })
+      this.#revivals.get(version)?.succeeded()
+      if (this.options.versions !== undefined) this.#served.add(version.name)
+      this.#retire()
+    } catch (error) {
+      if (this.#isClosed) return
+      if (version === this.current) return this.#failed(error) // tried again with the model
+      const failure = asServingError(error)
+      if (this.current === undefined) this.failure = forClients(failure, this.source, this.name)
+      this.host.logger.error(
+        { err: error, model: this.name, version: version.name },
+        `${version.label} could not be loaded: ${failure.message}`,
+      )
+      this.#arriving.add(version.name)
+      this.#reviveLater(version)
+    }
+  }
+
+  /** A lazy model that is not loaded begins with the new version when it is next asked. */
+  #leaveAsleep(version: ModelVersion): void {
+    const { current, options } = this
+    if (!this.isLazy || current === undefined || isLoaded(current)) return
+    if ((options.onNewVersion ?? 'activate') !== 'activate' || this.#wished !== undefined) return
+    if (compareVersions(version.name, current.name) > 0) this.#history = []
+  }
+
+  /** Loads what `versions` asks for beside the version that serves, and unloads what it does not. */
+  #followPolicy(): Promise<void> {
+    return this.#change(() => this.#loadWanted()).catch(() => {}) // closed
+  }
+
+  async #loadWanted(): Promise<void> {
+    for (const name of wanted(this.options.versions, this.versionNames())) {
+      const version = this.version(name)
+      if (version.state === 'registered') await this.#arrive(version, 'load')
+    }
+    this.#retire()
   }
 
   /** Makes the version that was current before current again. @throws ServingError CONFLICT */
@@ -357,6 +649,7 @@ export class ServedModel {
       if (name === undefined) {
         this.#history = []
         this.#served.clear()
+        this.#arriving.clear()
         this.failure = undefined
         this.#cancelRetries()
         await Promise.all([...this.versions.values()].map((version) => version.unload()))
@@ -376,6 +669,7 @@ export class ServedModel {
   /** Frees every version once its leases have ended, or are cut off. */
   close(): Promise<void> {
     this.#isClosed = true
+    this.#closing.abort()
     this.#cancelRetries()
     const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
     // A change that never ends is not waited for beyond the cut-off.

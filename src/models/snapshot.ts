@@ -30,6 +30,8 @@ export interface VersionSnapshot {
   readonly batchSizes?: readonly FoundSize[]
   /** Whether requests may share a run, once it is loaded. */
   readonly batching?: BatchSafety
+  /** Its files are no longer those that it was loaded from. */
+  readonly changed?: true
 }
 
 /** A model's state at one moment. */
@@ -40,6 +42,8 @@ export interface ModelSnapshot {
   readonly current?: string
   /** Why the model has no version at all. */
   readonly reason?: string
+  /** Why its `model.json` is not heeded: what was read before still holds. */
+  readonly configReason?: string
   /** The highest first. */
   readonly versions: readonly VersionSnapshot[]
   /** Of the current version, once it is loaded. */
@@ -50,15 +54,16 @@ export interface ModelSnapshot {
 }
 
 export function snapshot(model: ServedModel): ModelSnapshot {
-  const { current, failure, definition } = model
+  const { current, failure, configFailure, definition } = model
   const stages = definition.kind === 'pipeline' ? definition.options.stages : []
   return {
     name: model.name,
     ...(model.options.description !== undefined && { description: model.options.description }),
     ...(current !== undefined && { current: current.name }),
     ...(failure !== undefined && { reason: failure.message }),
+    ...(configFailure !== undefined && { configReason: configFailure.message }),
     versions: model.versionNames().map((name) => {
-      const { state, reason, loadTimeMs, session, batchSafety, batchSizes } = model.version(name)
+      const { state, reason, loadTimeMs, session, batchSafety, batchSizes, changed } = model.version(name)
       return {
         version: name,
         state,
@@ -67,6 +72,7 @@ export function snapshot(model: ServedModel): ModelSnapshot {
         ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
         ...(session?.inspection?.sha256 !== undefined && { sha256: session.inspection.sha256 }),
         ...(batchSafety !== undefined && { batching: batchSafety }),
+        ...(changed && { changed }),
         ...(batchSizes.length > 0 && { batchSizes: batchSizes.slice(0, mostSizes) }),
       }
     }),

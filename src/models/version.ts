@@ -54,9 +54,16 @@ const spareTime = 2
 
 type DrainEnd = 'drained' | 'cancelled' | 'cut off'
 
+/** Whether a version is in memory, or about to be. */
+export function isLoaded({ state }: ModelVersion): boolean {
+  return state === 'loading' || state === 'ready' || state === 'draining'
+}
+
 /** One version of a model: its artifact, its state, and the leases on it. */
 export class ModelVersion {
   readonly label: string
+  /** Whether its files are no longer those that were loaded: what watches them says so. */
+  changed = false
   #state: VersionState = 'registered'
   #reason: ServingError | undefined
   #loadTimeMs: number | undefined
@@ -106,6 +113,7 @@ export class ModelVersion {
       batch: this.batchSizes[0],
       instances: model === undefined ? 0 : (model.session?.instances ?? 1),
       deaths: this.#deaths,
+      changed: this.changed,
       ...(cache !== undefined && { cache: cache.counts }),
     }
   }
@@ -171,6 +179,7 @@ export class ModelVersion {
   async #load(onDied: (reason: ServingError) => void): Promise<void> {
     this.#state = 'loading'
     this.#reason = undefined
+    this.changed = false
     const started = performance.now()
     try {
       const model = await this.host.open(this.label, this.source, this.#observer)

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { createServing, custom, scored, ServingError } from 'mlserving'
+import { createServing, custom, onnx, scored, ServingError } from 'mlserving'
 import { expect, onTestFinished, test } from 'vitest'
 import { quietLogger } from '../models/quiet-logger.js'
+import { temporaryRepository } from '../models/temporary-repository.js'
 
 /** Metric, type and labels, as docs/deployment-notes.md has them. */
 function documented(): string[] {
@@ -37,10 +38,18 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
           return rows.map(() => scored('yes', confidence))
         },
       }),
+      unloadable: custom({
+        load: () => {
+          throw new Error('a test')
+        },
+        run: () => [],
+      }),
+      misconfigured: onnx({ source: temporaryRepository({ 'model.json': '{' }) }),
     },
     logger: quietLogger(),
   })
   onTestFinished(() => serving.close())
+  await expect(serving.ready()).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
   for (const input of ['a', 'a', 'b', 'c', 'd']) await serving.predict('m', input)
   await expect(serving.predict('m', 'busy')).rejects.toMatchObject({ code: 'QUEUE_FULL' })
 

@@ -15,6 +15,8 @@ import {
   raggedOutputFields,
   taskFields,
 } from '../../src/models/model-config.js'
+import { remoteSourceFields } from '../../src/models/sources/remote-source.js'
+import { watchFields } from '../../src/models/watch-options.js'
 import type { Field } from '../../src/options.js'
 import { stagePredictFields } from '../../src/predict-stage.js'
 import { pipelineFields, stageFields } from '../../src/pipeline.js'
@@ -44,6 +46,11 @@ export const sections: Readonly<Record<string, Section>> = {
   'createServing()': {
     fields: without(servingFields),
     documentedBy: ['src/serving.ts#ServingOptions', 'src/serving.ts#CreateServingOptions'],
+  },
+  watch: { fields: without(watchFields), documentedBy: ['src/models/watch-options.ts#WatchOptions'] },
+  'source: { url, sha256 }': {
+    fields: without(remoteSourceFields),
+    documentedBy: ['src/models/sources/remote-source.ts#RemoteSource'],
   },
   'Every model': { fields: without(commonFields), documentedBy: [common] },
   'ONNX models': {
