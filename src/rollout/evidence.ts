@@ -73,31 +73,35 @@ export class LatencyEvidence implements Evidence {
   }
 
   isWorse(level: number): boolean {
-    return isBelow(this.#stableBeyond(), this.#candidateBeyond(), 0, level)
+    return isBelow(this.#ownBeyond(), this.#surelyBeyond(), 0, level)
   }
 
   isNoWorse(level: number): boolean {
-    return isBelow(this.#candidateBeyond(), this.#stableBeyond(), 0, level)
+    const { candidate, stable, guard } = this
+    const limitMs = stable.latencies.quantileMs(this.#quantile).least * guard.maxRatio
+    const possibly = { events: candidate.latencies.possiblyBeyond(limitMs), trials: this.trials }
+    return isBelow(possibly, this.#ownBeyond(), 0, level)
   }
 
   describe(): string {
     const { candidate, stable, guard } = this
-    const ofCandidate = candidate.latencies.quantileMs(this.#quantile)
-    const ofStable = stable.latencies.quantileMs(this.#quantile)
+    const ofCandidate = candidate.latencies.quantileMs(this.#quantile).most
+    const ofStable = stable.latencies.quantileMs(this.#quantile).most
     return (
-      `${percent(this.#quantile)} of ${candidate.latencies.total} requests took up to ${milliseconds(ofCandidate)}, ` +
+      `${percent(this.#quantile)} of ${this.trials} requests took up to ${milliseconds(ofCandidate)}, ` +
       `of ${stable.latencies.total} of the stable version up to ${milliseconds(ofStable)}; ` +
-      `allowed is ${guard.maxRatio} times that, which ${this.#candidateBeyond().events} requests exceeded`
+      `allowed is ${guard.maxRatio} times that, which ${ofAll(this.#surelyBeyond())} exceeded`
     )
   }
 
-  #candidateBeyond(): Proportion {
-    const { latencies } = this.candidate
-    const limitMs = this.stable.latencies.quantileMs(this.#quantile) * this.guard.maxRatio
-    return { events: this.stable.latencies.total === 0 ? 0 : latencies.beyond(limitMs), trials: latencies.total }
+  #surelyBeyond(): Proportion {
+    const { candidate, stable, guard } = this
+    const limitMs = stable.latencies.quantileMs(this.#quantile).most * guard.maxRatio
+    return { events: candidate.latencies.surelyBeyond(limitMs), trials: this.trials }
   }
 
-  #stableBeyond(): Proportion {
+  /** The stable version's requests beyond its own quantile. */
+  #ownBeyond(): Proportion {
     const { total } = this.stable.latencies
     return { events: total - Math.ceil(this.#quantile * total), trials: total }
   }
@@ -145,5 +149,5 @@ function percent(share: number): string {
 }
 
 function milliseconds(ms: number): string {
-  return `${Number(ms.toPrecision(3))} ms`
+  return Number.isNaN(ms) ? 'an unknown time' : `${Number(ms.toPrecision(3))} ms`
 }

@@ -46,19 +46,28 @@ export class LatencyHistogram {
     }
   }
 
-  /** The upper end of the bucket that the quantile lies in, in milliseconds; NaN of none. */
-  quantileMs(quantile: number): number {
-    if (this.#total === 0) return NaN
+  /** The bounds of a quantile, in milliseconds; NaN of none. */
+  quantileMs(quantile: number): { readonly least: number; readonly most: number } {
+    if (this.#total === 0) return { least: NaN, most: NaN }
     let left = Math.ceil(quantile * this.#total)
     let bucket = 0
     while (bucket < bucketCount - 1 && (left -= this.#counts[bucket] ?? 0) > 0) bucket++
-    return upperMs(bucket)
+    return { least: bucket === 0 ? 0 : upperMs(bucket - 1), most: upperMs(bucket) }
   }
 
   /** How many surely took longer. */
-  beyond(latencyMs: number): number {
+  surelyBeyond(latencyMs: number): number {
+    return this.#from(bucketOf(latencyMs) + 1)
+  }
+
+  /** How many may have taken longer. */
+  possiblyBeyond(latencyMs: number): number {
+    return this.#from(bucketOf(latencyMs))
+  }
+
+  #from(bucket: number): number {
     let count = 0
-    for (let i = bucketOf(latencyMs) + 1; i < bucketCount; i++) count += this.#counts[i] ?? 0
+    for (let i = bucket; i < bucketCount; i++) count += this.#counts[i] ?? 0
     return count
   }
 

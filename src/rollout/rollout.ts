@@ -303,7 +303,7 @@ export class Rollout {
     const of = ({ requests, failures, latencies }: Sample): VersionFigures => ({
       requests,
       failures,
-      ...(latencies.total > 0 && { latencyMs: latencies.quantileMs(quantile) }),
+      ...(latencies.total > 0 && { latencyMs: latencies.quantileMs(quantile).most }),
     })
     return { candidate: of(this.#candidate), stable: of(this.#stable), ...this.#comparisons }
   }
