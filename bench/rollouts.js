@@ -43,7 +43,9 @@ const rows = [
 ]
 
 console.log(`${rollouts} rollouts each, requests of the new version`)
-console.log('| the new version | rolled back | after, median (p95) | promoted | after, median (p95) | undecided |')
+console.log(
+  '| the new version | rolled back | after, median (p95) | promoted | after, median (p95) | undecided |',
+)
 console.log('| --- | --- | --- | --- | --- | --- |')
 for (const [i, [name, candidate, stable = good]] of rows.entries()) {
   const result = simulate({ stable, candidate, options }, rollouts, i + 1)

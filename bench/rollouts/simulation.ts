@@ -98,7 +98,10 @@ export function simulateOne(scenario: Scenario, next: () => number): SimulatedRo
 }
 
 /** Log-normal, with a median of 10 ms and a 95th percentile of 23 ms, by a table of its quantiles. */
-const latencies = Float64Array.from({ length: 4096 }, (_, i) => 10 * Math.exp(0.5 * normalQuantile((i + 0.5) / 4096)))
+const latencies = Float64Array.from(
+  { length: 4096 },
+  (_, i) => 10 * Math.exp(0.5 * normalQuantile((i + 0.5) / 4096)),
+)
 
 function latencyMs(uniform: number): number {
   return latencies[Math.floor(uniform * 4096)] ?? NaN

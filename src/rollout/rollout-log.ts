@@ -17,5 +17,8 @@ const levels = {
 export function logEvent(logger: Logger, told: RolloutEvent): void {
   const { event, version, step, steps, percent, reason } = told
   const what = event === 'step' ? `step ${step} of ${steps}, ${percent} % of the traffic` : event
-  logger[levels[event]](told, `rollout of version ${version}: ${what}${reason === undefined ? '' : `: ${reason}`}`)
+  logger[levels[event]](
+    told,
+    `rollout of version ${version}: ${what}${reason === undefined ? '' : `: ${reason}`}`,
+  )
 }

@@ -53,11 +53,11 @@ export interface RolloutOptions {
 export type RolloutPlan = Required<Omit<RolloutOptions, 'maxStepMs'>> & Pick<RolloutOptions, 'maxStepMs'>
 
 function share(expected: string, min: number, max: number): Field<number> {
-  return provided(
-    expected,
-    (value) => typeof value === 'number' && value >= min && value <= max,
-    { type: 'number', minimum: min, maximum: max },
-  )
+  return provided(expected, (value) => typeof value === 'number' && value >= min && value <= max, {
+    type: 'number',
+    minimum: min,
+    maximum: max,
+  })
 }
 
 export const errorRatioFields: Fields<ErrorRatioGuard> = {
@@ -88,7 +88,9 @@ export const rolloutFields: Fields<RolloutOptions> = {
     (value) =>
       Array.isArray(value) &&
       value.length > 0 &&
-      value.every((each, i) => typeof each === 'number' && each > (i === 0 ? 0 : value[i - 1]) && each <= 100) &&
+      value.every(
+        (each, i) => typeof each === 'number' && each > (i === 0 ? 0 : value[i - 1]) && each <= 100,
+      ) &&
       value[0] < 100,
     {
       type: 'array',

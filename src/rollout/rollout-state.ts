@@ -31,7 +31,8 @@ const sampleFields: Fields<SampleState> = {
   failures: integer(0),
   latencies: provided(
     'a list of buckets and counts',
-    (value) => Array.isArray(value) && value.every((each) => Array.isArray(each) && each.every(Number.isInteger)),
+    (value) =>
+      Array.isArray(value) && value.every((each) => Array.isArray(each) && each.every(Number.isInteger)),
   ),
 }
 
@@ -49,15 +50,19 @@ const stateFields: Fields<RolloutState> = {
     'comparisons',
   ]),
   guards: record(
-    fields<GuardState>({ breach: fields(looksFields, ['taken', 'next']), pass: fields(looksFields, ['taken', 'next']), passed: flag }, [
-      'breach',
-      'pass',
-      'passed',
-    ]),
+    fields<GuardState>(
+      {
+        breach: fields(looksFields, ['taken', 'next']),
+        pass: fields(looksFields, ['taken', 'next']),
+        passed: flag,
+      },
+      ['breach', 'pass', 'passed'],
+    ),
   ),
 }
 
-const required = Object.keys(stateFields).filter((name) => name !== 'reason') as (keyof RolloutState & string)[]
+const required = Object.keys(stateFields).filter((name) => name !== 'reason') as (keyof RolloutState &
+  string)[]
 
 /**
  * Checks what was read back.

@@ -79,7 +79,10 @@ export class Rollout {
     const { format: _, ...state } = stored
     const rollout = new Rollout(rolloutPlan(state.plan), host)
     if (state.step >= rollout.plan.steps.length) {
-      throw new ServingError('INVALID_CONFIG', `a rollout that was stored: there is no step ${state.step + 1}.`)
+      throw new ServingError(
+        'INVALID_CONFIG',
+        `a rollout that was stored: there is no step ${state.step + 1}.`,
+      )
     }
     rollout.#phase = state.phase
     rollout.#reason = state.reason
@@ -233,7 +236,7 @@ export class Rollout {
     this.#end('rolled-back', reason, guard)
   }
 
-  #end(phase: RolloutPhase, reason?: string, guard?: GuardName): void {
+  #end(phase: Exclude<RolloutPhase, 'running'>, reason?: string, guard?: GuardName): void {
     this.#stopTime()
     // First of all: no request more goes there.
     this.#tryTo('end the share of', () => this.#host.endShare())
@@ -284,7 +287,9 @@ export class Rollout {
     const elapsedMs = this.#elapsed()
     const dueMs = elapsedMs < minStepMs ? minStepMs : maxStepMs
     if (dueMs === undefined) return
-    this.#timer = this.#host.clock.setTimer(() => this.#due(), Math.max(0, dueMs - elapsedMs), { background: true })
+    this.#timer = this.#host.clock.setTimer(() => this.#due(), Math.max(0, dueMs - elapsedMs), {
+      background: true,
+    })
   }
 
   #due(): void {

@@ -159,7 +159,10 @@ function lnFactorial(n: number): number {
 }
 
 /** A confidence interval of a share that misses it with a probability of at most `missed`, by Chernoff's bound. */
-function interval({ events, trials }: Proportion, missed: number): readonly [lowest: number, highest: number] {
+function interval(
+  { events, trials }: Proportion,
+  missed: number,
+): readonly [lowest: number, highest: number] {
   const seen = events / trials
   const limit = Math.log(2 / missed) / trials
   return [bordering(seen, 0, limit), bordering(seen, 1, limit)]

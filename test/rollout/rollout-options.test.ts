@@ -22,11 +22,23 @@ describe('is refused, and the message says what was expected:', () => {
     ['a step above 100', { steps: [5, 101] }, /up to 100/],
     ['a step that is no number', { steps: ['5'] }, /rising numbers/],
     ['no guard', { guards: {} }, /guards must have at least one of errorRatio, latency, agreement/],
-    ['a guard without its limit', { guards: { latency: {} } }, /guards\.latency\.maxRatio is missing/],
-    ['a limit of no increase', { guards: { errorRatio: { maxIncrease: 0 } } }, /maxIncrease must be a number from 0\.0001/],
+    ['a guard without its limit', { guards: { latency: {} } }, /guards: latency\.maxRatio is missing/],
+    [
+      'a limit of no increase',
+      { guards: { errorRatio: { maxIncrease: 0 } } },
+      /maxIncrease must be a number from 0\.0001/,
+    ],
     ['an agreement of 1', { guards: { agreement: { min: 1 } } }, /min must be a number from 0\.5 to 0\.9999/],
-    ['a ratio in percent', { guards: { errorRatio: { maxIncrease: 5 } } }, /maxIncrease must be a number from/],
-    ['a longest time below the shortest', { minStepMs: 1000, maxStepMs: 1000 }, /maxStepMs must be more than minStepMs/],
+    [
+      'a ratio in percent',
+      { guards: { errorRatio: { maxIncrease: 5 } } },
+      /maxIncrease must be a number from/,
+    ],
+    [
+      'a longest time below the shortest',
+      { minStepMs: 1000, maxStepMs: 1000 },
+      /maxStepMs must be more than minStepMs/,
+    ],
     ['a significance of 0', { significance: 0 }, /significance must be a number from/],
   ]
   test.each(wrong)('%s', (what, options, message) => {

@@ -69,7 +69,10 @@ test('a switch to a third version ends it', () => {
   rollouts.switched('m', '1')
   expect(rollouts.of('m')).toMatchObject({ phase: 'running' })
   rollouts.switched('m', '3')
-  expect(rollouts.of('m')).toMatchObject({ phase: 'aborted', reason: 'version 3 was made the one that serves' })
+  expect(rollouts.of('m')).toMatchObject({
+    phase: 'aborted',
+    reason: 'version 3 was made the one that serves',
+  })
 })
 
 test('the death of the new version ends it, that of the stable one holds it up', () => {

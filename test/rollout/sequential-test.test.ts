@@ -10,12 +10,19 @@ function binomial(trials: number, share: number): number[] {
 }
 
 /** How often the test says yes where these are the true shares: over every result that there is. */
-function rateOfYes(aTrials: number, bTrials: number, shares: [a: number, b: number], margin: number, level: number) {
+function rateOfYes(
+  aTrials: number,
+  bTrials: number,
+  shares: [a: number, b: number],
+  margin: number,
+  level: number,
+) {
   const [a, b] = [binomial(aTrials, shares[0]), binomial(bTrials, shares[1])]
   let rate = 0
   for (const [i, ofA] of a.entries()) {
     for (const [j, ofB] of b.entries()) {
-      if (isBelow({ events: i, trials: aTrials }, { events: j, trials: bTrials }, margin, level)) rate += ofA * ofB
+      if (isBelow({ events: i, trials: aTrials }, { events: j, trials: bTrials }, margin, level))
+        rate += ofA * ofB
     }
   }
   return rate
