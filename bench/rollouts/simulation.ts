@@ -141,6 +141,7 @@ class SimulatedClock implements Clock {
 
   advance(ms: number): void {
     this.#now += ms
+    if (this.#timers.size === 0) return
     for (const [callback, at] of this.#timers) {
       if (at > this.#now) continue
       this.#timers.delete(callback)
