@@ -20,6 +20,13 @@ import { watchFields } from '../../src/models/watch-options.js'
 import type { Field } from '../../src/options.js'
 import { stagePredictFields } from '../../src/predict-stage.js'
 import { pipelineFields, stageFields } from '../../src/pipeline.js'
+import {
+  agreementFields,
+  errorRatioFields,
+  guardFields,
+  latencyFields,
+  rolloutFields,
+} from '../../src/rollout/rollout-options.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
@@ -116,6 +123,26 @@ export const sections: Readonly<Record<string, Section>> = {
   'predictMany()': {
     fields: without(predictManyFields),
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
+  },
+  'startRollout()': {
+    fields: without(rolloutFields),
+    documentedBy: ['src/rollout/rollout-options.ts#RolloutOptions'],
+  },
+  guards: {
+    fields: without(guardFields),
+    documentedBy: ['src/rollout/rollout-options.ts#RolloutGuards'],
+  },
+  'guards: errorRatio': {
+    fields: without(errorRatioFields),
+    documentedBy: ['src/rollout/rollout-options.ts#ErrorRatioGuard'],
+  },
+  'guards: latency': {
+    fields: without(latencyFields),
+    documentedBy: ['src/rollout/rollout-options.ts#LatencyGuard'],
+  },
+  'guards: agreement': {
+    fields: without(agreementFields),
+    documentedBy: ['src/rollout/rollout-options.ts#AgreementGuard'],
   },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
