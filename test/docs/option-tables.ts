@@ -19,6 +19,7 @@ import type { Field } from '../../src/options.js'
 import { stagePredictFields } from '../../src/predict-stage.js'
 import { pipelineFields, stageFields } from '../../src/pipeline.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
+import { validationFields } from '../../src/validation/validate.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -109,6 +110,12 @@ export const sections: Readonly<Record<string, Section>> = {
   'predictMany()': {
     fields: without(predictManyFields),
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
+  },
+  'validate()': {
+    fields: without(validationFields),
+    documentedBy: ['ValidationOptions', 'ComparisonOptions'].map(
+      (name) => `src/validation/validate.ts#${name}`,
+    ),
   },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
