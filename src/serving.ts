@@ -39,6 +39,16 @@ export interface ServingOptions {
   readonly learned?: Learnt
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
+  /**
+   * Models that may be loaded, or being loaded, at once: beyond it, lazy ones that nobody uses are unloaded, the least
+   * recently used first. Default: any number.
+   */
+  readonly maxLoadedModels?: number
+  /**
+   * Bytes that loaded artifacts may take together: the size of their files in each session, twice that while one is
+   * created. Lazy models make room as for `maxLoadedModels`. Default: any number.
+   */
+  readonly memoryLimitBytes?: number
 }
 
 export interface CreateServingOptions extends ServingOptions {
@@ -146,6 +156,8 @@ export const servingFields: Fields<CreateServingOptions> = {
   maxEventLoopDelayMs: integer(0),
   learned: learntOption,
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
+  maxLoadedModels: integer(1),
+  memoryLimitBytes: integer(1),
 }
 
 /** How each option of a prediction is checked. */
@@ -240,6 +252,8 @@ class RunningServing implements AnyServing, PredictHost {
     maxEventLoopDelayMs = 1000,
     learned,
     drainTimeoutMs,
+    maxLoadedModels,
+    memoryLimitBytes,
   }: CreateServingOptions) {
     this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
@@ -250,6 +264,8 @@ class RunningServing implements AnyServing, PredictHost {
       logger,
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
       ...(learned !== undefined && { learned }),
+      maxLoadedModels,
+      memoryLimitBytes,
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
