@@ -45,6 +45,11 @@ export const errorTable = {
     meaning: 'The model has no such version, or it is not loaded.',
   },
   CONFLICT: { status: 409, retryable: false, meaning: 'The change does not fit the state the model is in.' },
+  VALIDATION_FAILED: {
+    status: 422,
+    retryable: false,
+    meaning: 'The version does not do as its validation asks; the message gives the figures.',
+  },
   ABORTED: {
     status: 499,
     retryable: false,

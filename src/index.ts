@@ -23,11 +23,21 @@ export { classify, scored } from './models/classification.js'
 export type { Classification, ClassifyOptions, Scored } from './models/classification.js'
 export type { Codec, DecodeContext, EncodeContext, OutputSpec, Outputs } from './models/codec.js'
 export { ModelManager } from './models/manager.js'
-export type { ModelManagerOptions } from './models/manager.js'
 export type { ModelSource } from './models/sources/model-source.js'
 export type { RemoteSource } from './models/sources/remote-source.js'
 export type { VersionPolicy } from './models/version-policy.js'
 export type { WatchOptions } from './models/watch-options.js'
+export type { ModelManagerOptions, SwitchOptions } from './models/manager.js'
+export type { ValidationCase } from './validation/cases.js'
+export type { Comparison, VersionFigures } from './validation/compare.js'
+export type { LatencyQuantiles } from './validation/latency.js'
+export type {
+  ComparisonOptions,
+  Mismatch,
+  ValidationGate,
+  ValidationOptions,
+  ValidationReport,
+} from './validation/validate.js'
 export type { LoadOptions, RollbackResult } from './models/served-model.js'
 export type { BatchSafety } from './models/batch-safety.js'
 export type { ModelSnapshot, VersionSnapshot } from './models/snapshot.js'

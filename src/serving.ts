@@ -49,6 +49,16 @@ export interface ServingOptions {
    * A folder for what is kept on disk: artifacts that were fetched or given as bytes. Default: the user's cache folder.
    */
   readonly stateDir?: string
+  /**
+   * Models that may be loaded, or being loaded, at once: beyond it, lazy ones that nobody uses are unloaded, the least
+   * recently used first. Default: any number.
+   */
+  readonly maxLoadedModels?: number
+  /**
+   * Bytes that loaded artifacts may take together: the size of their files in each session, twice that while one is
+   * created. Lazy models make room as for `maxLoadedModels`. Default: any number.
+   */
+  readonly memoryLimitBytes?: number
 }
 
 export interface CreateServingOptions extends ServingOptions {
@@ -158,6 +168,8 @@ export const servingFields: Fields<CreateServingOptions> = {
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
   watch: watchOption,
   stateDir: text,
+  maxLoadedModels: integer(1),
+  memoryLimitBytes: integer(1),
 }
 
 /** How each option of a prediction is checked. */
@@ -254,6 +266,8 @@ class RunningServing implements AnyServing, PredictHost {
     drainTimeoutMs,
     watch,
     stateDir,
+    maxLoadedModels,
+    memoryLimitBytes,
   }: CreateServingOptions) {
     this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
@@ -264,6 +278,8 @@ class RunningServing implements AnyServing, PredictHost {
       logger,
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
       ...(learned !== undefined && { learned }),
+      maxLoadedModels,
+      memoryLimitBytes,
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       watch,
       stateDir,

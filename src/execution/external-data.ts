@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { ServingError } from '../errors.js'
-import type { ModelFile } from './model-file.js'
+import { ModelFile } from './model-file.js'
 
 /**
  * The largest file that is looked into for data in other files alone. A model whose numbers lie in other files is itself
@@ -28,6 +28,17 @@ function liesInside(location: string): boolean {
   // A model may come from any system.
   if (path.posix.isAbsolute(location) || path.win32.isAbsolute(location)) return false
   return path.posix.normalize(location.replaceAll('\\', '/')).split('/', 1)[0] !== '..'
+}
+
+/**
+ * The bytes of a model's file and of those that hold its numbers.
+ * @throws ServingError INVALID_MODEL where the file can't be read
+ */
+export async function artifactBytes(file: string): Promise<number> {
+  const read = await ModelFile.read(file, checkedBytes)
+  const all = await modelBytes(read, Infinity)
+  // A file that is missing is for the load to tell.
+  return all < Infinity ? all : read.bytes
 }
 
 /**

@@ -111,9 +111,14 @@ export class VersionCodec implements RequestCodec {
 
   /** Whether plain values become 64-bit integers here, with no code of the user's between. */
   get takesExactIntegers(): boolean {
+    return (
+      this.takesTensors && this.#signature.inputs.some(({ dtype }) => dtype === 'int64' || dtype === 'uint64')
+    )
+  }
+
+  get takesTensors(): boolean {
     const { input, encode } = this.#options
-    const isMetadata = input === undefined && encode === undefined
-    return isMetadata && this.#signature.inputs.some(({ dtype }) => dtype === 'int64' || dtype === 'uint64')
+    return input === undefined && encode === undefined
   }
 
   #checkOutput(name: string, dtype?: DType): void {

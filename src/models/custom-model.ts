@@ -93,6 +93,7 @@ function executor(session: CustomSession) {
 /** How rows of plain data become those of the user's code. */
 export class CustomCodec implements RequestCodec {
   readonly takesExactIntegers = false
+  readonly takesTensors = false
 
   constructor(
     private readonly label: string,

@@ -22,6 +22,8 @@ export interface Kept {
 export interface RequestCodec {
   /** Whether plain values become 64-bit integers here, with no code of the user's between. */
   readonly takesExactIntegers: boolean
+  /** Whether tensors by name are an input as they are, with no code of the user's before them. */
+  readonly takesTensors: boolean
   /** @throws ServingError INVALID_INPUT, INVALID_CODEC */
   encode(value: unknown, signal?: AbortSignal): Awaitable<Encoded>
   /**

@@ -1,4 +1,5 @@
 import { basename, resolve } from 'node:path'
+import type { SubmitOptions } from '../batching/batcher.js'
 import { LimitsWatch, type WaitLimits } from '../batching/limits-watch.js'
 import { systemClock, type Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
@@ -17,6 +18,7 @@ import {
   type ModelHost,
   type RollbackResult,
 } from './served-model.js'
+import { Residency, type ResidencyLimits } from './residency.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { ArtifactCache } from './sources/artifact-cache.js'
 import { sourceField, type ModelSource } from './sources/model-source.js'
@@ -24,8 +26,20 @@ import { Stages } from './stages.js'
 import { isLoaded } from './version.js'
 import { watchSettings, type WatchOptions } from './watch-options.js'
 import type { Lease } from './lease.js'
+import { artifactBytes } from '../execution/external-data.js'
+import type { Lines, ValidationCase } from '../validation/cases.js'
+import { checkComparison, compare, type Comparison, type Contender } from '../validation/compare.js'
+import {
+  checkValidation,
+  type ComparisonOptions,
+  validate,
+  validationFailed,
+  type ValidationGate,
+  type ValidationOptions,
+  type ValidationReport,
+} from '../validation/validate.js'
 
-export interface ModelManagerOptions {
+export interface ModelManagerOptions extends ResidencyLimits {
   /** Default: warnings and errors to the console. */
   readonly logger?: Logger
   /** Told of each version that was loaded. */
@@ -47,13 +61,21 @@ export interface ModelManagerOptions {
   readonly stateDir?: string | undefined
 }
 
+export interface SwitchOptions {
+  /** Cases that the version must pass before it serves. Default: none. */
+  readonly validate?: ValidationGate
+}
+
 /**
  * The models of a process: their versions, which of them serves, and every change to that. Usable on its own:
  * `await new ModelManager().load('churn', '1', { source: './churn.onnx' })`.
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #host: Required<Omit<ModelManagerOptions, 'learned' | 'watch' | 'stateDir'>> & ModelHost
+  readonly #host: Required<
+    Omit<ModelManagerOptions, 'learned' | 'watch' | 'stateDir' | keyof ResidencyLimits>
+  > &
+    ModelHost
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
@@ -68,7 +90,14 @@ export class ModelManager<N extends string = string> {
   /** Models of the repository's folder, rather than of code. */
   readonly #found = new Set<string>()
 
-  constructor({ learned, watch, stateDir, ...options }: ModelManagerOptions = {}) {
+  constructor({
+    learned,
+    watch,
+    stateDir,
+    maxLoadedModels,
+    memoryLimitBytes,
+    ...options
+  }: ModelManagerOptions = {}) {
     this.#host = {
       logger: consoleLogger,
       clock: systemClock,
@@ -83,6 +112,7 @@ export class ModelManager<N extends string = string> {
       cutOff: new CutOff(),
       learnt: new LearntStore(learned),
       stages: this.#stages,
+      residency: new Residency({ maxLoadedModels, memoryLimitBytes }, options.clock),
     }
     this.#limits = new LimitsWatch(this.#host.clock)
   }
@@ -221,12 +251,78 @@ export class ModelManager<N extends string = string> {
   /**
    * Makes a version the one that serves, loading it first where needed. Requests under way end on the version
    * they began with; the one that served before stays loaded (`keepPrevious`).
-   * @throws ServingError as {@link load}
+   * @throws ServingError as {@link load}; VALIDATION_FAILED where it does not pass `validate`, and INVALID_REQUEST where
+   *   that asks for what it can't: what serves is then as it was
    */
-  async switchVersion(model: N, version: string): Promise<ModelSnapshot> {
+  async switchVersion(
+    model: N,
+    version: string,
+    { validate: gate }: SwitchOptions = {},
+  ): Promise<ModelSnapshot> {
     const found = await this.#known(model)
-    await found.load(version, { activate: true })
+    const activate = () => found.load(version, { activate: true })
+    if (gate === undefined) {
+      await activate()
+      return snapshot(found)
+    }
+    const { cases, ...options } = gate
+    checkValidation(options)
+    // Loaded once, for both.
+    await found.borrow(version, async (lease) => {
+      const report = await validate(model, version, lease, cases, options)
+      if (!report.slo.met) throw validationFailed(report)
+      await activate()
+    })
     return snapshot(found)
+  }
+
+  /**
+   * Runs cases through a version, whether it serves or not: where it is not loaded it is loaded for that time. Nothing
+   * else changes.
+   * @param version its name, or `'latest'`
+   * @param cases one after another, or the path of a JSON Lines file: `{ "input", "expected", "tolerance" }` a line
+   * @throws ServingError INVALID_REQUEST for options or cases that are none; as {@link load}
+   */
+  async validate(
+    model: N,
+    version: string,
+    cases: Lines<ValidationCase>,
+    options: ValidationOptions = {},
+  ): Promise<ValidationReport> {
+    checkValidation(options)
+    const found = await this.#known(model)
+    return found.borrow(this.#named(found, version), (lease, { name }) =>
+      validate(model, name, lease, cases, options),
+    )
+  }
+
+  /**
+   * Asks two versions of a model the same inputs, and tells size, speed and agreement side by side. What is not loaded
+   * is loaded for that time.
+   * @param inputs as `predict` takes them, or the path of a JSON Lines file of cases
+   * @throws ServingError of an input that a version can't answer; INVALID_REQUEST; as {@link load}
+   */
+  async compare(
+    model: N,
+    a: string,
+    b: string,
+    inputs: Lines<unknown>,
+    options: ComparisonOptions = {},
+  ): Promise<Comparison> {
+    checkComparison(options)
+    const found = await this.#known(model)
+    const contend = (version: string, work: (contender: Contender) => Promise<Comparison>) =>
+      found.borrow(this.#named(found, version), async (by, { name, source }) => {
+        const bytes = found.definition.kind === 'onnx' ? await artifactBytes(source.file) : undefined
+        return work({ version: name, bytes, by })
+      })
+    return contend(a, (first) => contend(b, (second) => compare(model, first, second, inputs, options)))
+  }
+
+  #named(model: ServedModel, version: string): string {
+    if (!isLatest(version)) return version
+    if (model.current === undefined) throw this.#notReady(model, undefined)
+    return model.current.name
   }
 
   /**
@@ -300,16 +396,28 @@ export class ModelManager<N extends string = string> {
    * @param isStage whether a pipeline asks, whose request was taken in: it is let in although the models are closing
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, CLOSED, ABORTED, TIMEOUT
    */
-  async lease(model: string, version?: string, limits: WaitLimits = {}, isStage = false): Promise<Lease> {
+  async lease(
+    model: string,
+    version?: string,
+    limits: WaitLimits & Pick<SubmitOptions, 'whenFull'> = {},
+    isStage = false,
+  ): Promise<Lease> {
     const lease = this.tryLease(model, version, isStage)
     if (lease !== undefined) return lease
     await this.within(limits, this.#starting)
     const found = this.#model(model)
-    await this.within(limits, found.firstLoad)
-    if (isLatest(version) || found.isLazy) await this.within(limits, found.wake() ?? Promise.resolve())
-    const late = this.tryLease(model, version, isStage)
-    if (late !== undefined) return late
-    throw this.#notReady(found, version)
+    const ended = found.awaitLoad(limits.whenFull === 'wait')
+    try {
+      await this.within(limits, found.firstLoad)
+      const named = isLatest(version) ? undefined : version
+      if (named === undefined || found.isLazy)
+        await this.within(limits, found.wake(named) ?? Promise.resolve())
+      const late = this.tryLease(model, version, isStage)
+      if (late !== undefined) return late
+      throw this.#notReady(found, version)
+    } finally {
+      ended()
+    }
   }
 
   /**
@@ -394,6 +502,7 @@ export class ModelManager<N extends string = string> {
     const { clock, drainTimeoutMs, cutOff } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), drainTimeoutMs)
     await cutOff.within(this.#stages.unasked()).catch(() => {}) // those that take too long are refused below
+    this.#host.residency.close()
     await Promise.all([...this.#models.values()].map((model) => model.close()))
     timer.clear()
     // What still waits, such as an encode that never ends, waits for nothing any more.

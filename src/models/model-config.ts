@@ -21,6 +21,7 @@ import {
   type Fields,
 } from '../options.js'
 import { versionPolicyField, type VersionPolicy } from './version-policy.js'
+import type { WarmUp } from './warm-up.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -103,6 +104,11 @@ export interface CommonOptions {
   /** Bytes of inputs that may wait for a version. Default: 256 MiB. */
   readonly maxQueueBytes?: number
   /**
+   * Unloads a lazy model, all its versions, once no request was answered by it for so long; the next request loads it
+   * again. Only with `lazy`. Default: it stays loaded.
+   */
+  readonly idleUnloadMs?: number
+  /**
    * The model that answers, with the same input, where this one can't: it has no version that serves, its queue is
    * full, or its run failed. Default: none.
    */
@@ -155,6 +161,12 @@ export interface ModelOptions extends CommonOptions {
    * warning. Default: `["cpu"]`.
    */
   readonly providers?: readonly Provider[]
+  /**
+   * Inputs, as a caller sends them, that are run before a version is ready, so that no request is its first; one that
+   * fails, fails the load. `true`: two rows made up from the metadata, for the session alone where code makes its
+   * inputs. Default: none.
+   */
+  readonly warmUp?: WarmUp
 }
 
 /** What a custom model is served with. */
@@ -165,6 +177,11 @@ export interface CustomModelOptions extends Omit<CommonOptions, 'batching'> {
   readonly batching?: boolean | RowBatchingOptions
   /** Calls of `run` that may be under way at once. Default: 8. */
   readonly concurrency?: number
+  /**
+   * Inputs, as a caller sends them, that are run before a version is ready, so that no request is its first; one that
+   * fails, fails the load. Default: none.
+   */
+  readonly warmUp?: readonly unknown[]
 }
 
 /** The most rows of one run where its size is learnt. */
@@ -229,8 +246,15 @@ export const commonFields: Fields<CommonOptions> = {
   timeoutMs: integer(1, 2 ** 31 - 1),
   maxQueueRows: integer(1),
   maxQueueBytes: integer(1),
+  idleUnloadMs: integer(1, 2 ** 31 - 1),
   fallback: text,
 }
+
+const samples = provided<readonly unknown[]>(
+  'a list of inputs, at least one',
+  (value) => Array.isArray(value) && value.length > 0,
+  { type: 'array', minItems: 1 },
+)
 
 export const modelFields: Fields<ModelOptions> = {
   ...commonFields,
@@ -243,6 +267,7 @@ export const modelFields: Fields<ModelOptions> = {
   intraOpThreads: integer(1, 1024),
   session: sessionOption,
   providers: providersOption,
+  warmUp: trueOr(samples),
 }
 
 /** How rows of any values are joined: they have neither elements to be counted nor lengths to be filled up. */
@@ -258,6 +283,7 @@ export const customModelFields: Fields<CustomModelOptions> = {
   ...commonFields,
   batching: flagOr(fields(rowBatchingFields)),
   concurrency: integer(1, 10_000),
+  warmUp: samples,
 }
 
 /** What `<version>/model.json` may override for its version. */

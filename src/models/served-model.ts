@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js'
 import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { stepFor } from './arrival.js'
+import { artifactBytes } from '../execution/external-data.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
 import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
@@ -10,6 +11,7 @@ import type { LearntStore } from './learnt.js'
 import { readModelConfig } from './model-config.js'
 import { ModelWatch } from './model-watch.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
+import { IdleTimer } from './idle-timer.js'
 import { checkName, closed, quote } from './names.js'
 import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
 import {
@@ -20,6 +22,7 @@ import {
   versionAt,
   type VersionSource,
 } from './repository.js'
+import { NoRoom, type Residency, type Resident } from './residency.js'
 import { Retry } from '../retry.js'
 import type { ArtifactCache } from './sources/artifact-cache.js'
 import { locate } from './sources/locate.js'
@@ -61,6 +64,7 @@ export interface ModelHost {
   readonly cutOff: CutOff
   readonly learnt: LearntStore
   readonly stages: Stages
+  readonly residency: Residency
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
   readonly onLoadFailed: (model: string, version: string) => void
@@ -73,6 +77,9 @@ export interface ModelHost {
 /** A request that is to run again waits for a reload that begins within this time. */
 const longestComebackMs = 10_000
 
+/** Requests that may wait for a load of a model that has no `maxQueueRows`: as many as may then wait in its queue. */
+const mostWaiting = 1024
+
 /** How many switches can be undone. */
 const historyLength = 16
 
@@ -80,7 +87,7 @@ const historyLength = 16
  * A model's versions and which of them serves. Changes run one after another, so that a load, a switch, an unload
  * and a close never interleave.
  */
-export class ServedModel {
+export class ServedModel implements Resident {
   readonly versions = new Map<string, ModelVersion>()
   /** Settles with the first load, be it a success or not; a request that comes before waits for it. */
   firstLoad: Promise<void> = Promise.resolve()
@@ -112,6 +119,17 @@ export class ServedModel {
   /** The version that the link `current` in the folder leads to. */
   #link: string | undefined
   readonly #closing = new AbortController()
+  lastUse = 0
+  /** Requests that wait for it to be loaded. */
+  #waiting = 0
+  /** Changes that have not ended. */
+  #changes = 0
+  #isEvicting = false
+  /** Versions that had to make room: a request for one of them loads it again. */
+  readonly #evicted = new Set<string>()
+  /** Versions that were only loaded for somebody who works with them, by the number of those who do. */
+  readonly #onLoan = new Map<string, number>()
+  #idle: IdleTimer | undefined
 
   constructor(
     readonly name: string,
@@ -255,6 +273,9 @@ export class ServedModel {
 
   async #loadFirst(): Promise<void> {
     await this.#configure()
+    if (this.options.idleUnloadMs !== undefined && !this.isLazy) {
+      throw new ServingError('INVALID_CONFIG', `model "${this.name}": idleUnloadMs needs lazy: true.`)
+    }
     if (this.versions.size === 0) this.#register(await this.#listSettled())
     const highest = eligible(this.options.versions, this.versionNames())[0]
     const name = this.#history.at(-1) ?? this.#wished ?? highest
@@ -282,6 +303,11 @@ export class ServedModel {
     if (this.#isClosed) return
     const failure = asServingError(error)
     this.failure = forClients(failure, this.source, this.name)
+    if (failure instanceof NoRoom && this.isLazy) {
+      // No fault of the model's: the next request may find room.
+      this.host.logger.warn({ model: this.name }, failure.message)
+      return
+    }
     this.host.logger.error(
       { err: error, model: this.name },
       `model ${this.name} can't serve: ${failure.message}`,
@@ -295,13 +321,140 @@ export class ServedModel {
     await this.#change(() => this.#loadFirst()).catch((error: unknown) => this.#failed(error))
   }
 
-  /** Loads the model for a request that needs it: a lazy one, or one whose last attempt failed some time ago. */
-  wake(): Promise<void> | undefined {
+  /**
+   * Loads the model for a request that needs it: a lazy one, or one whose last attempt failed some time ago; or a
+   * version of it that had to make room.
+   */
+  wake(version?: string): Promise<void> | undefined {
+    if (version !== undefined && version !== this.current?.name && this.#evicted.has(version))
+      return this.#reload(version)
     const state = this.current?.state
-    const isIdle = state !== 'ready' && state !== 'loading' && state !== 'draining'
+    const isHere = state === 'ready' || state === 'loading' || state === 'draining'
+    const isIdle = !isHere || this.#isEvicting
     if (!isIdle || this.#isClosed || this.#retry.waitMs > 0) return undefined
     if (this.failure === undefined && !this.isLazy) return undefined
     return (this.#waking ??= this.#recover().finally(() => (this.#waking = undefined)))
+  }
+
+  /** @throws ServingError MODEL_NOT_READY where there is no room; why else it failed the version says */
+  async #reload(version: string): Promise<void> {
+    await this.#change(() => this.#load(version, { activate: false })).catch((error: unknown) => {
+      if (error instanceof NoRoom) throw error
+    })
+  }
+
+  /**
+   * Counts a request that waits for a load, for which the model then stays.
+   * @returns ends it
+   * @throws ServingError MODEL_NOT_READY where too many wait
+   */
+  awaitLoad(mayExceed: boolean): () => void {
+    const most = this.options.maxQueueRows ?? mostWaiting
+    if (this.#waiting >= most && !mayExceed) {
+      throw new ServingError(
+        'MODEL_NOT_READY',
+        `model "${this.name}" is being loaded, and ${most} requests wait for it already.`,
+        { headers: { 'retry-after': '1' } },
+      )
+    }
+    this.#waiting++
+    return () => {
+      this.#waiting--
+      this.host.residency.review()
+    }
+  }
+
+  get isLoaded(): boolean {
+    return [...this.versions.values()].some((version) => version.isLoaded)
+  }
+
+  get residentBytes(): number {
+    return [...this.versions.values()].reduce((sum, version) => sum + version.residentBytes, 0)
+  }
+
+  get isEvictable(): boolean {
+    return this.isLazy && [...this.versions.values()].every(({ pins }) => pins.size === 0)
+  }
+
+  get isBusy(): boolean {
+    const isLeaving = [...this.versions.values()].some(({ state }) => state === 'draining')
+    return this.#changes > 0 || isLeaving || this.#isUsed
+  }
+
+  get #isUsed(): boolean {
+    return this.#waiting > 0 || [...this.versions.values()].some(({ leases }) => leases > 0)
+  }
+
+  /** Unloads all versions of a lazy model, unless it is used by now. Never rejects. */
+  evict(): Promise<void> {
+    return this.#evict('to make room')
+  }
+
+  async #evict(why: string): Promise<void> {
+    try {
+      await this.#change(async () => {
+        if (this.#isUsed || !this.isEvictable) return
+        this.#isEvicting = true
+        const loaded = [...this.versions.values()].filter(({ state }) => state === 'ready')
+        for (const { name } of loaded) this.#evicted.add(name)
+        await Promise.all(loaded.map((version) => version.unload()))
+        this.host.logger.info({ model: this.name }, `${this.name} is unloaded ${why}`)
+      })
+    } catch (error) {
+      if (!this.#isClosed) this.host.logger.error({ err: error }, `${this.name} did not unload`)
+    } finally {
+      this.#isEvicting = false
+    }
+  }
+
+  /** A lazy model is used no longer, for now. */
+  #released(): void {
+    if (!this.isLazy || this.#isClosed) return
+    this.host.residency.used(this)
+    const { idleUnloadMs } = this.options
+    if (idleUnloadMs === undefined) return
+    this.#idle ??= new IdleTimer(this.host.clock, idleUnloadMs, () => {
+      if (this.isLoaded) void this.#evict(`after ${idleUnloadMs} ms without a request`)
+    })
+    this.#idle.used()
+  }
+
+  /**
+   * Works with a version beside those that serve: it is loaded where it is not, and unloaded afterwards unless it was
+   * loaded or switched to meanwhile.
+   * @throws as {@link ModelManager.load}; what `work` throws
+   */
+  async borrow<T>(name: string, work: (lease: Lease, version: ModelVersion) => Promise<T>): Promise<T> {
+    const [version, lease] = await this.#change(async () => {
+      const isReady = this.versions.get(name)?.state === 'ready' && !this.#onLoan.has(name)
+      // What had to make room would come back with the next request: it stays, until it has to again.
+      const stays = isReady || this.#evicted.has(name)
+      const borrowed = await this.#resident(name)
+      const held = borrowed.lease()
+      if (held === undefined)
+        throw new ServingError('MODEL_NOT_READY', `${borrowed.label} is ${borrowed.state}`)
+      if (!stays) this.#onLoan.set(name, (this.#onLoan.get(name) ?? 0) + 1)
+      return [borrowed, held] as const
+    })
+    try {
+      return await work(lease, version)
+    } finally {
+      lease.release()
+      await this.#giveBack(version)
+    }
+  }
+
+  async #giveBack(version: ModelVersion): Promise<void> {
+    if (this.#isClosed) return
+    await this.#change(async () => {
+      const borrowers = this.#onLoan.get(version.name)
+      if (borrowers === undefined) return
+      this.#onLoan.delete(version.name)
+      if (borrowers > 1) this.#onLoan.set(version.name, borrowers - 1)
+      else if (version !== this.current) await version.unload()
+    }).catch((error: unknown) => {
+      if (!this.#isClosed) this.host.logger.error({ err: error }, `${version.label} did not unload`)
+    })
   }
 
   /** Milliseconds until the next attempt to load; 0 where none is waited for. */
@@ -332,6 +485,13 @@ export class ServedModel {
   }
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
+    const version = await this.#resident(name, source)
+    this.#onLoan.delete(name)
+    if (activate === true || this.current === undefined) this.#activate(version)
+  }
+
+  /** Sees to it that a version is loaded, whether it is to serve or not. */
+  async #resident(name: string, source?: ModelSource): Promise<ModelVersion> {
     await this.#configure()
     if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
@@ -343,14 +503,32 @@ export class ServedModel {
       else this.#place(isModelsOwn ? withoutConfig(given) : given)
     }
     const version = this.version(name)
+    const ended = await this.#room(version)
     const loaded = await version
       .load((reason) => this.#died(version, reason))
       .catch((error: unknown) => {
         if (!this.#isClosed) this.host.onLoadFailed(this.name, name)
         throw error
       })
+      .finally(ended)
+    this.#evicted.delete(name)
+    this.#released()
     if (loaded) this.host.onLoaded(this.name, version.name, version.loadTimeMs ?? 0)
-    if (activate === true || this.current === undefined) this.#activate(version)
+    return version
+  }
+
+  /** Waits for room for a load. @returns ends the load */
+  async #room(version: ModelVersion): Promise<() => void> {
+    const { residency } = this.host
+    const { definition } = this
+    // A pipeline holds nothing itself; what still has requests serves on.
+    const isHeld = version.state === 'ready' || version.leases > 0
+    if (!residency.isLimited || isHeld || definition.kind === 'pipeline') return () => {}
+    const { instances = 1 } = definition.kind === 'onnx' ? definition.options : {}
+    // Where the file can't be read, the load says so.
+    version.artifactBytes =
+      definition.kind === 'onnx' ? await artifactBytes(version.source.file).catch(() => 0) : 0
+    return residency.admit(this, version.label, version.artifactBytes * instances)
   }
 
   async #versionAt(source: string, name: string): Promise<VersionSource> {
@@ -390,6 +568,8 @@ export class ServedModel {
           warn: (message) => this.host.logger.warn({ model: this.name, version: source.version }, message),
           info: (message) => this.host.logger.info({ model: this.name, version: source.version }, message),
           onRun: (version, rows, computeMs) => this.host.onRun(this.name, version, rows, computeMs),
+          onReleased: () => this.#released(),
+          onFreed: () => this.host.residency.review(),
         }),
       )
     }
@@ -650,6 +830,8 @@ export class ServedModel {
         this.#history = []
         this.#served.clear()
         this.#arriving.clear()
+        this.#evicted.clear()
+        this.#onLoan.clear()
         this.failure = undefined
         this.#cancelRetries()
         await Promise.all([...this.versions.values()].map((version) => version.unload()))
@@ -662,6 +844,8 @@ export class ServedModel {
           `${version.label} serves: switch to another version, or unload the model.`,
         )
       }
+      this.#evicted.delete(name)
+      this.#onLoan.delete(name)
       await version.unload()
     })
   }
@@ -671,6 +855,7 @@ export class ServedModel {
     this.#isClosed = true
     this.#closing.abort()
     this.#cancelRetries()
+    this.#idle?.cancel()
     const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
     // A change that never ends is not waited for beyond the cut-off.
     const changes = this.host.cutOff.within(this.#control).catch(() => {})
@@ -687,7 +872,14 @@ export class ServedModel {
       if (this.#isClosed) throw closed()
       return operation()
     })
-    this.#control = result.catch(() => {}) // the caller has the error; the next change goes on
+    this.#changes++
+    // The caller has the error; the next change goes on.
+    this.#control = result
+      .catch(() => {})
+      .then(() => {
+        this.#changes--
+        this.host.residency.review()
+      })
     return result
   }
 }

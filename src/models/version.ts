@@ -13,6 +13,7 @@ import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
 import { closed } from './names.js'
 import { forClients, type VersionSource } from './repository.js'
 import { settledAfterMs } from '../retry.js'
+import { warmUp, type WarmUp } from './warm-up.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
 
@@ -47,6 +48,12 @@ export interface VersionHost extends RequestBounds {
   info?(message: string): void
   /** Told of each run that succeeded. */
   onRun?(version: string, rows: number, computeMs: number): void
+  /** What is run before the version is ready. Default: nothing. */
+  readonly warmUp?: WarmUp | undefined
+  /** Told when nobody holds the version any more, for now. */
+  onReleased?(): void
+  /** Told once the version is no longer in memory. */
+  onFreed?(): void
 }
 
 /** A run takes longer now and then: what is bound by time is held to so much less. */
@@ -77,6 +84,12 @@ export class ModelVersion {
   readonly #cutOff: CutOff
   /** Told once the next load or unload has ended. */
   readonly #awaiting = new Set<() => void>()
+  /** Bytes of the artifact's files, where they were counted. */
+  artifactBytes = 0
+  /** What beside leases and being current keeps it loaded where others have to make room, such as a label. */
+  readonly pins = new Set<string>()
+  /** Sessions of it while it is being freed. */
+  #leavingInstances = 0
   /** Set while a drain waits for leases. */
   #endDrain: ((end: DrainEnd) => void) | undefined
 
@@ -150,6 +163,18 @@ export class ModelVersion {
     return this.#loadTimeMs
   }
 
+  /** Whether it is in memory, be it on its way out. */
+  get isLoaded(): boolean {
+    return this.#loaded !== undefined || this.#state === 'draining'
+  }
+
+  /** Bytes of the artifact in all sessions of it that there are now, where they were counted. */
+  get residentBytes(): number {
+    const { model } = this.#loaded ?? {}
+    const instances = model === undefined ? this.#leavingInstances : (model.session?.instances ?? 1)
+    return this.artifactBytes * instances
+  }
+
   /** What runs the artifact while it is loaded. */
   get session(): LoadedModel['session'] {
     return this.#loaded?.model.session
@@ -187,6 +212,7 @@ export class ModelVersion {
         await model.close()
         throw closed()
       }
+      await this.#warmUp(model)
       const loaded: Loaded = { model, ...this.#queue(model), cache: this.#cache() }
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
@@ -204,6 +230,20 @@ export class ModelVersion {
       throw reason
     } finally {
       this.#changed()
+    }
+  }
+
+  /** @throws ServingError INVALID_MODEL where a sample fails, CLOSED; the model is closed then */
+  async #warmUp(model: LoadedModel): Promise<void> {
+    const { warmUp: samples } = this.host
+    if (samples === undefined || model.pipeline !== undefined) return
+    const abort = new AbortController()
+    try {
+      await this.#cutOff.within(warmUp(this.label, model, samples, abort.signal))
+    } catch (error) {
+      abort.abort(error)
+      await model.close(this.#cutOff.isOver)
+      throw error
     }
   }
 
@@ -311,6 +351,7 @@ export class ModelVersion {
     )
     loaded.cache?.close()
     this.#settleDrain('drained')
+    this.host.onFreed?.()
     return true
   }
 
@@ -322,7 +363,9 @@ export class ModelVersion {
   }
 
   readonly #onReleased = (): void => {
-    if (--this.#leases === 0) this.#settleDrain('drained')
+    if (--this.#leases > 0) return
+    this.#settleDrain('drained')
+    this.host.onReleased?.()
   }
 
   /** @returns false where no drain waits */
@@ -338,6 +381,7 @@ export class ModelVersion {
     return (this.#unloading ??= this.#unload().finally(() => {
       this.#unloading = undefined
       this.#changed()
+      this.host.onFreed?.()
     }))
   }
 
@@ -358,6 +402,7 @@ export class ModelVersion {
       if (end === 'cancelled') return
     }
     this.learn()
+    this.#leavingInstances = loaded.model.session?.instances ?? 1
     this.#loaded = undefined
     loaded.cache?.close()
     // Runs may still be under way that nobody waits for: they are waited for no longer than requests are.
@@ -366,6 +411,7 @@ export class ModelVersion {
       loaded.model.close(true).catch(() => {}) // the failure of the one below
     })
     await loaded.model.close().finally(forget)
+    this.#leavingInstances = 0
     this.#state = 'unloaded'
   }
 }

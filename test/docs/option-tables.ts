@@ -28,6 +28,7 @@ import {
   rolloutFields,
 } from '../../src/rollout/rollout-options.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
+import { validationFields } from '../../src/validation/validate.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -143,6 +144,12 @@ export const sections: Readonly<Record<string, Section>> = {
   'guards: agreement': {
     fields: without(agreementFields),
     documentedBy: ['src/rollout/rollout-options.ts#AgreementGuard'],
+  },
+  'validate()': {
+    fields: without(validationFields),
+    documentedBy: ['ValidationOptions', 'ComparisonOptions'].map(
+      (name) => `src/validation/validate.ts#${name}`,
+    ),
   },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },

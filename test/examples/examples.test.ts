@@ -156,6 +156,11 @@ test('examples/direct/versions.js loads, switches, goes back and unloads', async
   expect(await outputOf('direct/versions.js')).toBe(`${states}positive\nnegative\npositive\n`)
 })
 
+test('examples/direct/validation.js validates, switches and compares', async () => {
+  const output = await outputOf('direct/validation.js')
+  expect(output).toMatch(/^1 [\d.]+ \[\] (true|false)\n\d+ \d+ [\d.]+ [\d.]+ 0\.\d+\n$/)
+})
+
 test('examples/direct/predict.js predicts with one version and then with the other, and ends by itself', async () => {
   const output = await outputOf('direct/predict.js')
   expect(output).toMatch(/^positive 0\.\d+ 2\.0\npositive 0\.\d+ 1\.0\n$/)

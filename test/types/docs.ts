@@ -54,6 +54,11 @@ const vision = onnx({
 })
 // #endregion
 
+// #region memory
+const many = createServing({ repository: './models', maxLoadedModels: 8, memoryLimitBytes: 2 * 1024 ** 3 })
+// #endregion
+await many.ready()
+
 // #region host
 const serving = createServing({ models: { embedding, vision }, logger, registry: register })
 // #endregion
