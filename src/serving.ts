@@ -151,6 +151,7 @@ export const servingFields: Fields<CreateServingOptions> = {
 /** How each option of a prediction is checked. */
 export const predictFields: Fields<PredictOptions> = {
   version: text,
+  key: text,
   timeoutMs: integer(1, 2 ** 31 - 1),
   signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
   requestId: text,
@@ -252,6 +253,7 @@ class RunningServing implements AnyServing, PredictHost {
       ...(learned !== undefined && { learned }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
+      onShadow: (model, version, result) => this.metrics.shadowed(model, version, result),
     })
     this.models.start(repository, definitionsOf(models, repository === undefined))
   }

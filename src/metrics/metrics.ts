@@ -5,6 +5,7 @@ import { eventLoopName, watchEventLoop } from './event-loop.js'
 import { Histogram } from './histogram.js'
 import { LabelledMetric, type Labels } from './labelled-metric.js'
 import { branded, ownMetric } from './own-metric.js'
+import { ShadowMetrics, shadowNames, type ShadowObservation } from './shadow.js'
 import { statusNames, watchStatus, type StatusSource } from './status.js'
 
 /** What the metrics are told of one request, when it is over. */
@@ -56,6 +57,7 @@ export class Metrics {
   readonly #histograms: Readonly<
     Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
   >
+  readonly #shadow: ShadowMetrics
   readonly #loadTime: Gauge
   /** By model, then version. */
   readonly #series = new Map<string, Map<string, VersionSeries>>()
@@ -68,7 +70,7 @@ export class Metrics {
   constructor(registry: Registry = new Registry(), status: StatusSource = () => []) {
     this.registry = registry
     // All before any is made: a registry that is refused is left as it was.
-    for (const name of [...names, ...statusNames, eventLoopName]) ownMetric(registry, name)
+    for (const name of [...names, ...shadowNames, ...statusNames, eventLoopName]) ownMetric(registry, name)
     const counter = (name: string, help: string) =>
       LabelledMetric.in(registry, { name, help, type: 'counter' }, () => new Count())
     const histogram = (name: string, help: string, bounds: readonly number[]) =>
@@ -94,6 +96,7 @@ export class Metrics {
         confidenceBuckets,
       ),
     }
+    this.#shadow = new ShadowMetrics(registry)
     this.#loadTime = loadTimeGauge(registry)
     this.#ends = [watchStatus(registry, status), watchEventLoop(registry)]
   }
@@ -161,6 +164,11 @@ export class Metrics {
     )
       return
     this.#rejected.seriesOf({ ...labels, reason: status }).add()
+  }
+
+  /** Counts a copy of a request that a shadow was given, or was not. */
+  shadowed(model: string, version: string, observation: ShadowObservation): void {
+    this.#shadow.copied(model, version, observation)
   }
 
   loaded(model: string, version: string, loadTimeMs: number): void {

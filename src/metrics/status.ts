@@ -15,6 +15,8 @@ export interface VersionStatus {
   readonly instances: number
   /** The batch size that pays for the inputs that ran last, and what it gains, once that is known. */
   readonly batch?: { readonly bestRows: number; readonly gain: number } | undefined
+  /** Its share of the requests that name no version, of a canary. */
+  readonly canaryRatio?: number | undefined
   /** Times its session ended by itself. */
   readonly deaths: number
   readonly cache?: {
@@ -36,6 +38,7 @@ export const statusNames = [
   'model_session_instances',
   'model_batch_best_rows',
   'model_batch_gain_ratio',
+  'model_canary_ratio',
   'model_cache_bytes',
   'model_worker_deaths_total',
   'model_cache_requests_total',
@@ -114,6 +117,12 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
   )
   const cacheBytes = gauge('model_cache_bytes', 'Bytes of the answers kept.', (status) => status.cache?.bytes)
 
+  const canaryRatio = gauge(
+    'model_canary_ratio',
+    'Share of the requests that name no version which goes to a canary.',
+    (status) => status.canaryRatio,
+  )
+
   const deaths = new Counter({
     name: 'model_worker_deaths_total',
     help: 'Times the session of a version ended by itself.',
@@ -148,6 +157,7 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     inFlight,
     instances,
     cacheBytes,
+    canaryRatio,
     deaths,
     cacheRequests,
   ])

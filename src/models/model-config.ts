@@ -20,6 +20,7 @@ import {
   yes,
   type Fields,
 } from '../options.js'
+import { labelsOption } from './labels.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -70,6 +71,10 @@ export interface CommonOptions {
    * Default: false.
    */
   readonly lazy?: boolean
+  /**
+   * Movable names for versions, such as `{ "stable": "1" }`; the versions they name are loaded at start. Default: none.
+   */
+  readonly labels?: Readonly<Record<string, string>>
   /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
   readonly keepPrevious?: number
   /**
@@ -210,6 +215,7 @@ export const commonFields: Fields<CommonOptions> = {
   description: text,
   current: text,
   lazy: flag,
+  labels: labelsOption,
   keepPrevious: integer(0, 16),
   batching: flagOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),

@@ -13,8 +13,11 @@ import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
 import { forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
 import { Retry } from '../retry.js'
 import type { Stages } from './stages.js'
+import { Traffic } from './traffic.js'
 import { compareVersions } from './version-order.js'
+import type { WaitLimits } from '../batching/limits-watch.js'
 import type { Lease } from './lease.js'
+import type { Shadow, ShadowResult } from './shadow.js'
 import { ModelVersion } from './version.js'
 
 /** A model to serve, as `createServing` hands it over. */
@@ -46,6 +49,12 @@ export interface ModelHost {
   readonly stages: Stages
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
+  readonly onShadow: (model: string, version: string, result: ShadowResult) => void
+  /** From 0 to 1, without 1. */
+  readonly random: () => number
+  /** By model, of those that have one. */
+  readonly shadows: Map<string, Shadow>
+  readonly within: <T>(limits: WaitLimits, promise: Promise<T>) => Promise<T>
 }
 
 /** A request that is to run again waits for a reload that begins within this time. */
@@ -68,7 +77,7 @@ export class ServedModel {
   failure: ServingError | undefined
   /** Versions that were current, the present one last. */
   #history: string[] = []
-  /** Versions that ever were current: those that are neither current nor kept are unloaded. */
+  /** Versions that were current, or were loaded for a label, a canary or a shadow: unloaded once nothing keeps them. */
   readonly #served = new Set<string>()
   #control: Promise<unknown> = Promise.resolve()
   #isClosed = false
@@ -77,6 +86,8 @@ export class ServedModel {
   /** Of versions that are loaded without being current, and whose session ended by itself. */
   readonly #revivals = new Map<ModelVersion, Retry>()
   #waking: Promise<void> | undefined
+  /** Which other versions than the current one requests go to. */
+  readonly traffic: Traffic
 
   constructor(
     readonly name: string,
@@ -85,6 +96,11 @@ export class ServedModel {
     private readonly host: ModelHost,
   ) {
     this.#retry = new Retry(host.clock, () => void this.#recover())
+    this.traffic = new Traffic(this, host, {
+      change: (operation) => this.#change(operation),
+      loadBeside: (version) => this.#loadBeside(version),
+      retire: () => this.#retire(),
+    })
   }
 
   get source(): string | undefined {
@@ -114,14 +130,19 @@ export class ServedModel {
     return [...this.versions.keys()].sort(compareVersions).reverse()
   }
 
-  /** @throws ServingError VERSION_NOT_FOUND */
+  #find(name: string): ModelVersion | undefined {
+    return this.versions.get(this.traffic.labels.versionOf(name) ?? name)
+  }
+
+  /** A version, by its name or a label. @throws ServingError VERSION_NOT_FOUND */
   version(name: string): ModelVersion {
-    const version = this.versions.get(name)
+    const version = this.#find(name)
     if (version !== undefined) return version
     const known = this.versionNames().join(', ') || 'none'
+    const labels = Object.keys(this.traffic.labels.toJSON()).join(', ')
     throw new ServingError(
       'VERSION_NOT_FOUND',
-      `model "${this.name}" has no version ${quote(name)}. Known: ${known}.`,
+      `model "${this.name}" has no version ${quote(name)}. Known: ${known}.${labels && ` Labels: ${labels}.`}`,
     )
   }
 
@@ -154,7 +175,17 @@ export class ServedModel {
     await this.#configure()
     if (this.versions.size === 0) this.#register(await this.#list())
     const name = this.#history.at(-1) ?? this.options.current ?? this.versionNames()[0]
-    if (name !== undefined) await this.#load(name, { activate: true })
+    if (name === undefined) return
+    await this.#load(name, { activate: true })
+    await this.traffic.applyLabels()
+  }
+
+  /** Loads a version for something else than to serve; it is unloaded once nothing keeps it. */
+  async #loadBeside(name: string): Promise<void> {
+    if (this.current === undefined) await this.#loadFirst()
+    const wasReady = this.versions.get(name)?.state === 'ready'
+    await this.#load(name, { activate: false })
+    if (!wasReady) this.#served.add(name)
   }
 
   /** Keeps the reason and tries again later: an eager model by itself, a lazy one at the next request. */
@@ -201,9 +232,15 @@ export class ServedModel {
     return version.state === 'loading' || isSoon ? version.nextChange() : undefined
   }
 
-  /** A lease on the version asked for, or on the current one, where it is to be had at once. */
-  tryLease(version: string | undefined): Lease | undefined {
-    return (version === undefined ? this.current : this.versions.get(version))?.lease()
+  /**
+   * A lease, where it is to be had at once, on the version asked for by name or label; else on the canary, where it
+   * takes the request and can serve; else on the current one.
+   */
+  tryLease(version: string | undefined, key?: string): Lease | undefined {
+    if (version !== undefined) return this.#find(version)?.lease()
+    const detour = this.traffic.detour(key)
+    const lease = detour === undefined ? undefined : this.versions.get(detour)?.lease()
+    return lease ?? this.current?.lease()
   }
 
   /** @throws as {@link ModelManager.load} */
@@ -213,6 +250,11 @@ export class ServedModel {
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
     await this.#configure()
+    const labelled = this.traffic.labels.versionOf(name)
+    if (labelled !== undefined) {
+      const message = `${quote(name)} is a label of ${this.name}@${labelled}: give the version's own name.`
+      throw new ServingError('CONFLICT', message)
+    }
     if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
       const given = source === undefined ? undefined : await this.#versionAt(source, name)
@@ -291,18 +333,19 @@ export class ServedModel {
     this.#served.add(version.name)
     if (version !== this.current) this.#history.push(version.name)
     this.#history = this.#history.slice(-historyLength)
+    this.traffic.activated(version.name)
     this.host.logger.info({ model: this.name, version: version.name }, `${version.label} serves`)
     this.#retire()
   }
 
-  /** Unloads what is neither current nor kept for a rollback, of the versions that were current. */
+  /** Unloads what is neither current, nor kept for a rollback, nor held by a label, a canary or a shadow. */
   #retire(): void {
     const { keepPrevious = 1 } = this.options
     const recent = [...new Set([...this.#history].reverse())]
     const kept = new Set(recent.slice(0, 1 + keepPrevious))
     for (const name of this.#served) {
       const version = this.versions.get(name)
-      if (kept.has(name) || version === undefined) continue
+      if (kept.has(name) || version === undefined || this.traffic.holder(name) !== undefined) continue
       this.#served.delete(name)
       // Not awaited: its last requests may take their time, and nothing hangs on them.
       version.unload().catch((error: unknown) => {
@@ -359,6 +402,7 @@ export class ServedModel {
         this.#served.clear()
         this.failure = undefined
         this.#cancelRetries()
+        this.traffic.clear()
         await Promise.all([...this.versions.values()].map((version) => version.unload()))
         return
       }
@@ -369,6 +413,10 @@ export class ServedModel {
           `${version.label} serves: switch to another version, or unload the model.`,
         )
       }
+      const holder = this.traffic.holder(version.name)
+      if (holder !== undefined) {
+        throw new ServingError('CONFLICT', `${version.label} can't be unloaded: ${holder}.`)
+      }
       await version.unload()
     })
   }
@@ -377,6 +425,7 @@ export class ServedModel {
   close(): Promise<void> {
     this.#isClosed = true
     this.#cancelRetries()
+    this.traffic.close()
     const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
     // A change that never ends is not waited for beyond the cut-off.
     const changes = this.host.cutOff.within(this.#control).catch(() => {})
