@@ -73,7 +73,9 @@ test('requests of one key stay on one version, and meta says which', async () =>
 test('requests without a key go by chance', async () => {
   const { serving } = versionsOfCode()
   await serving.models.canary('m', { version: '2', percent: 25 })
-  const versions = await Promise.all(Array.from({ length: 4000 }, () => versionOf(serving, { whenFull: 'wait' })))
+  const versions = await Promise.all(
+    Array.from({ length: 4000 }, () => versionOf(serving, { whenFull: 'wait' })),
+  )
   within(versions.filter((version) => version === '2').length, versions.length, 0.25)
 
   const draws = [0.0499, 0.05, 0.9]
@@ -146,7 +148,11 @@ test('a fallback and the stages of a pipeline have the key of their caller', asy
     },
   })
   const serving = createServing({
-    models: { m: versioned, failing, chain: pipeline(['m']) },
+    models: {
+      m: versioned,
+      failing,
+      chain: pipeline((input: string, { predict }) => predict('m', input)),
+    },
     logger: quietLogger(),
   })
   onTestFinished(() => serving.close())

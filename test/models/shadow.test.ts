@@ -25,8 +25,16 @@ test('a shadow is given copies of what the current version answers, and its answ
   )
   await serving.models.shadow('m', { version: '2', fraction: 1, maxPending: 100 })
   expect(await ask(serving, [0, 1, 2, 3, 4])).toEqual([0, 1, 2, 3, 4])
-  await expect.poll(() => shadowOf(serving)).toMatchObject({ version: '2', fraction: 1, agreed: 3, disagreed: 2 })
-  expect(shadowOf(serving)).toMatchObject({ failed: 0, dropped: 0, skipped: 0, meanDistance: 0.2, maxDistance: 0.5 })
+  await expect
+    .poll(() => shadowOf(serving))
+    .toMatchObject({ version: '2', fraction: 1, agreed: 3, disagreed: 2 })
+  expect(shadowOf(serving)).toMatchObject({
+    failed: 0,
+    dropped: 0,
+    skipped: 0,
+    meanDistance: 0.2,
+    maxDistance: 0.5,
+  })
 
   const { body } = await serving.metrics.exposition()
   expect(body.split('\n')).toEqual(
@@ -193,7 +201,10 @@ test.each([
   [{ version: '2', fraction: 5 }, 'fraction must be a number above 0, up to 1'],
   [{ version: '2' }, 'fraction is missing'],
   [{ version: '2', fraction: 1, maxPending: 0 }, 'maxPending must be an integer from 1'],
-  [{ version: '2', fraction: 1, compare: { tolerance: -1 } }, 'compare.tolerance must be a number of at least 0'],
+  [
+    { version: '2', fraction: 1, compare: { tolerance: -1 } },
+    'compare: tolerance must be a number of at least 0',
+  ],
 ])('%j is no shadow', async (options, message) => {
   const { serving } = versionsOfCode()
   await serving.ready()
