@@ -121,10 +121,14 @@ export class Shadow {
     this.#ended.abort()
   }
 
+  #hasEnded(): boolean {
+    return this.#ended.signal.aborted
+  }
+
   /** Never rejects. */
   async #compare(input: unknown, expected: Outcome): Promise<void> {
     const { clock } = this.#host
-    if (this.#ended.signal.aborted) return
+    if (this.#hasEnded()) return
     const lease = this.#host.leaseIfIdle(this.version)
     if (lease === undefined) return this.#tell({ result: 'skipped' })
     const startedAt = clock.now()
@@ -134,7 +138,7 @@ export class Shadow {
       const { agree, distance } = compareOutcomes(expected, actual, this.#options.compare)
       this.#tell({ result: agree ? 'agreed' : 'disagreed', distance, latencyMs })
     } catch (cause) {
-      if (this.#ended.signal.aborted) return
+      if (this.#hasEnded()) return
       if (isBusy(cause)) return this.#tell({ result: 'skipped' })
       this.#tell({ result: 'failed', latencyMs: clock.now() - startedAt })
       this.#host.failed(this.version, asServingError(cause))
