@@ -1,12 +1,15 @@
-import { setImmediate as turn } from 'node:timers/promises'
-import { ServingError } from 'mlserving'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import { createServing, ServingError } from 'mlserving'
 import { expect, onTestFinished, test } from 'vitest'
 import { sharedPermits } from '../../src/execution/permits.js'
 import type { RequestOutcome, ShadowComparison } from '../../src/models/outcomes.js'
 import { Shadow, type ShadowResult } from '../../src/models/shadow.js'
 import { systemClock } from '../../src/clock.js'
 import type { AnyServing } from '../../src/serving.js'
-import { Gate } from '../contract/serving.js'
+import { asAny, Gate } from '../contract/serving.js'
+import { identityModel } from '../onnx/models.js'
+import { quietLogger } from './quiet-logger.js'
+import { temporaryRepository } from './temporary-repository.js'
 import { versionsOfCode } from './versions-of-code.js'
 
 const shadowOf = (serving: AnyServing) => serving.models.get('m').shadow
@@ -48,6 +51,22 @@ test('a shadow is given copies of what the current version answers, and its answ
   )
   // Nobody asked for them.
   expect(body).not.toMatch(/^model_requests_total\{model="m",model_version="2"/m)
+})
+
+test('a version in a worker thread is shadowed between the runs of the one that serves', async () => {
+  const folder = temporaryRepository({
+    'm/1/model.onnx': identityModel(),
+    'm/2/model.onnx': identityModel(),
+    'm/model.json': { current: '1', placement: 'thread' },
+  })
+  const serving = asAny(createServing({ repository: folder, logger: quietLogger() }))
+  onTestFinished(() => serving.close())
+  await serving.models.shadow('m', { version: '2', fraction: 1, maxPending: 100 })
+  while ((shadowOf(serving)?.agreed ?? 0) < 5) {
+    await serving.predict('m', { x: [1, 2, 3] })
+    await sleep(1)
+  }
+  expect(shadowOf(serving)).toMatchObject({ disagreed: 0, failed: 0, maxDistance: 0 })
 })
 
 test('a shadow that never answers delays nobody, and no more copies are kept than may be', async () => {
