@@ -39,6 +39,9 @@ export type {
   ValidationReport,
 } from './validation/validate.js'
 export type { LoadOptions, RollbackResult } from './models/served-model.js'
+export type { CanaryOptions } from './models/canary.js'
+export type { ShadowOptions, ShadowSnapshot } from './models/shadow.js'
+export type { CompareOptions } from './models/agreement.js'
 export type { BatchSafety } from './models/batch-safety.js'
 export type { ModelSnapshot, VersionSnapshot } from './models/snapshot.js'
 export type {

@@ -126,12 +126,18 @@ export class StageCalls implements PipelineCaller {
   ): Call {
     const startedAt = performance.now()
     const signal = own === undefined ? whole : AbortSignal.any([whole, own])
+    const { key } = this.#call.options
     const latestMs = Math.min(deadlineMs, startedAt + (timeoutMs ?? Infinity))
     return {
       requestId: this.requestId,
       within: this.#within,
       startedAt,
-      options: { signal, ...(version !== undefined && { version }), ...(cache !== undefined && { cache }) },
+      options: {
+        signal,
+        ...(version !== undefined && { version }),
+        ...(key !== undefined && { key }),
+        ...(cache !== undefined && { cache }),
+      },
       limits: {
         signal,
         ...(latestMs < Infinity && { deadlineMs: latestMs }),

@@ -108,8 +108,15 @@ function canFallBack(error: ServingError): boolean {
   )
 }
 
+/** A model's answer, a copy of the request going to its shadow where it has one. */
+function answerOf(host: PredictHost, model: string, input: unknown, call: Call): Promise<AnyPrediction> {
+  const copy = host.models.shadowCopy(model, input)
+  const answer = ownAnswer(host, model, input, call)
+  return copy === undefined ? answer : copy.beside(answer)
+}
+
 /** The one path of a prediction: resolve, encode, cache, queue, execute, decode, observe. */
-async function answerOf(
+async function ownAnswer(
   host: PredictHost,
   model: string,
   input: unknown,
@@ -124,11 +131,11 @@ async function answerOf(
     const isStage = call.within.length > 0
     // What was taken in goes on.
     if (!isStage && host.refusal !== undefined) throw host.refusal
-    lease = models.tryLease(model, options.version, isStage)
+    lease = models.tryLease(model, options.version, isStage, options.key)
     if (lease === undefined) {
       // What the caller changes while the model loads changes nothing.
       input = plainCopy(input).copy
-      lease = await models.lease(model, options.version, limits, isStage)
+      lease = await models.lease(model, options.version, limits, isStage, options.key)
     }
     if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
     // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
@@ -149,9 +156,9 @@ async function answerOf(
   }
 }
 
-/** Counts an answer, and says how it came about. Not in {@link answerOf}, whose every variable is kept over its waits. */
+/** Counts an answer, and says how it came about. Not in {@link ownAnswer}, whose every variable is kept over its waits. */
 function answered(
-  { metrics }: PredictHost,
+  { models, metrics }: PredictHost,
   model: string,
   version: string,
   { requestId, startedAt }: Call,
@@ -163,6 +170,7 @@ function answered(
   const latencyMs = performance.now() - startedAt
   if (batchRows > 0) metrics.queued(model, version, queueMs)
   metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
+  models.outcomes?.answered(model, { version, status: 'ok', latencyMs, isCached: batchRows === 0 })
   const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
   const degraded = answer.cache === undefined ? stages?.degraded : answer.degraded
   if (degraded === undefined && stages === undefined) return Object.assign(outcome, { meta })
@@ -182,6 +190,8 @@ function failed(
   const latencyMs = performance.now() - startedAt
   // What a client names is a label only where it exists, or clients could make labels without end.
   metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
+  if (version !== undefined && error.status >= 500 && error.code !== 'CLOSED')
+    models.outcomes?.answered(model, { version, status: 'error', latencyMs, isCached: false })
   return error
 }
 

@@ -2,8 +2,10 @@ import type { CacheStatus } from './cache/prediction-cache.js'
 import type { Outcome } from './models/classification.js'
 
 export interface PredictOptions {
-  /** A version's name, or `'latest'`, the version that serves. Default: `'latest'`. */
+  /** A version's name or a label, or `'latest'`, the version that serves. Default: `'latest'`. */
   readonly version?: string
+  /** For whom, such as a user: while there is a canary, requests of one key stay on one version. Default: by chance. */
+  readonly key?: string
   /** Who goes first where requests wait. Default: `'normal'`. */
   readonly priority?: 'high' | 'normal' | 'low'
   /** On whose behalf: the requests of those who wait for one model share its runs. Default: all are one. */

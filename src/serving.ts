@@ -175,6 +175,7 @@ export const servingFields: Fields<CreateServingOptions> = {
 /** How each option of a prediction is checked. */
 export const predictFields: Fields<PredictOptions> = {
   version: text,
+  key: text,
   timeoutMs: integer(1, 2 ** 31 - 1),
   signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
   requestId: text,
@@ -286,6 +287,7 @@ class RunningServing implements AnyServing, PredictHost {
       onLoadFailed: (model, version) => this.metrics.loadFailed(model, version),
       onConfigFailed: (model) => this.metrics.configFailed(model),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
+      onShadow: (model, version, result) => this.metrics.shadowed(model, version, result),
     })
     this.models.start(repository, definitionsOf(models, repository === undefined))
   }

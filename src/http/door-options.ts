@@ -5,7 +5,7 @@ import { safeRequestId } from './request-id.js'
 import { routeGroups, type RouteGroup } from './routes.js'
 
 /** What a host may say of a request, whatever its caller says. */
-const contextOptions = ['version', 'priority', 'tenant', 'timeoutMs', 'requestId'] as const
+const contextOptions = ['version', 'key', 'priority', 'tenant', 'timeoutMs', 'requestId'] as const
 
 /** Who is asking, as the host knows it. What it says wins over the request. */
 export type RequestContext = Pick<PredictOptions, (typeof contextOptions)[number]>

@@ -45,7 +45,7 @@ export async function postPredict(exchange: Exchange): Promise<HttpResponse> {
   if (typeof version !== 'string') {
     throw new ServingError('INVALID_REQUEST', `model_version must be a string; got ${show(version)}.`)
   }
-  const exact = exactFields(serving, model, version, body, request)
+  const exact = exactFields(serving, model, version, body, exchange)
   const fields = exact instanceof Promise ? await exact : exact
   // Neither is awaited: what this function holds, the body first of all, would be held as long.
   return 'instances' in fields
@@ -98,9 +98,9 @@ function exactFields(
   model: string,
   version: string,
   body: JsonObject,
-  request: HttpRequest,
+  { request, context }: Exchange,
 ): Awaitable<Fields> {
-  const takesExact = models.takesExactIntegers(model, version)
+  const takesExact = models.takesExactIntegers(model, version, context.key)
   if (takesExact === false) return body.fields
   const { exact } = body
   if (exact === undefined) return body.fields

@@ -94,11 +94,32 @@ const version = object(
   ],
 )
 
+const count = { type: 'integer' }
+
+const shadow = object(
+  {
+    version: string,
+    fraction: number,
+    agreed: count,
+    disagreed: count,
+    failed: count,
+    dropped: count,
+    skipped: count,
+    meanDistance: number,
+    maxDistance: number,
+  },
+  ['meanDistance', 'maxDistance'],
+  'The version that is given copies of requests, and what became of them',
+)
+
 const snapshot = object(
   {
     name: string,
     description: string,
     current: { type: 'string', description: 'The version that serves' },
+    labels: { type: 'object', additionalProperties: string, description: 'Versions by label' },
+    canary: object({ version: string, percent: number }, [], 'The version that has a share of the requests'),
+    shadow,
     reason: string,
     configReason: { type: 'string', description: 'Why its model.json is not heeded' },
     versions: list(version),
@@ -106,11 +127,11 @@ const snapshot = object(
     outputs: list(tensor),
     stages: list(object({ model: string, version: string }, ['version'])),
   },
-  ['description', 'current', 'reason', 'configReason', 'inputs', 'outputs', 'stages'],
+  ['description', 'current', 'labels', 'canary', 'shadow', 'reason', 'configReason', 'inputs', 'outputs', 'stages'],
 )
 
 const modelName = { type: 'string', description: 'A name of GET /models' }
-const versionName = { type: 'string', description: 'A version, or "latest"' }
+const versionName = { type: 'string', description: 'A version, a label, or "latest"' }
 
 /** What a model makes of an input: any value, by its task or its own code. */
 const outcome = {

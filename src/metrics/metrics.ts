@@ -5,6 +5,7 @@ import { eventLoopName, watchEventLoop } from './event-loop.js'
 import { Histogram } from './histogram.js'
 import { LabelledMetric, type Labels } from './labelled-metric.js'
 import { branded, ownMetric } from './own-metric.js'
+import { ShadowMetrics, shadowNames, type ShadowObservation } from './shadow.js'
 import { statusNames, watchStatus, type StatusSource } from './status.js'
 
 /** What the metrics are told of one request, when it is over. */
@@ -58,6 +59,7 @@ export class Metrics {
   readonly #histograms: Readonly<
     Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
   >
+  readonly #shadow: ShadowMetrics
   readonly #loadTime: Gauge
   readonly #loadFailures: LabelledMetric<Count>
   readonly #configFailures: LabelledMetric<Count>
@@ -72,7 +74,7 @@ export class Metrics {
   constructor(registry: Registry = new Registry(), status: StatusSource = () => []) {
     this.registry = registry
     // All before any is made: a registry that is refused is left as it was.
-    for (const name of [...names, ...statusNames, eventLoopName]) ownMetric(registry, name)
+    for (const name of [...names, ...shadowNames, ...statusNames, eventLoopName]) ownMetric(registry, name)
     const counter = (name: string, help: string) =>
       LabelledMetric.in(registry, { name, help, type: 'counter' }, () => new Count())
     const histogram = (name: string, help: string, bounds: readonly number[]) =>
@@ -98,6 +100,7 @@ export class Metrics {
         confidenceBuckets,
       ),
     }
+    this.#shadow = new ShadowMetrics(registry)
     this.#loadTime = loadTimeGauge(registry)
     this.#loadFailures = counter('model_load_failures_total', 'Loads of a version that failed.')
     this.#configFailures = counter(
@@ -170,6 +173,11 @@ export class Metrics {
     )
       return
     this.#rejected.seriesOf({ ...labels, reason: status }).add()
+  }
+
+  /** Counts a copy of a request that a shadow was given, or was not. */
+  shadowed(model: string, version: string, observation: ShadowObservation): void {
+    this.#shadow.copied(model, version, observation)
   }
 
   loaded(model: string, version: string, loadTimeMs: number): void {

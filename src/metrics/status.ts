@@ -15,6 +15,8 @@ export interface VersionStatus {
   readonly instances: number
   /** The batch size that pays for the inputs that ran last, and what it gains, once that is known. */
   readonly batch?: { readonly bestRows: number; readonly gain: number } | undefined
+  /** Its share of the requests that name no version, of a canary. */
+  readonly canaryRatio?: number | undefined
   /** Times its session ended by itself. */
   readonly deaths: number
   /** Whether its files are no longer those that were loaded. */
@@ -38,6 +40,7 @@ export const statusNames = [
   'model_session_instances',
   'model_batch_best_rows',
   'model_batch_gain_ratio',
+  'model_canary_ratio',
   'model_cache_bytes',
   'model_version_changed',
   'model_worker_deaths_total',
@@ -122,6 +125,11 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     '1 where the files of a version are no longer those that it was loaded from.',
     (status) => (status.changed ? 1 : 0),
   )
+  const canaryRatio = gauge(
+    'model_canary_ratio',
+    'Share of the requests that name no version which goes to a canary.',
+    (status) => status.canaryRatio,
+  )
 
   const deaths = new Counter({
     name: 'model_worker_deaths_total',
@@ -158,6 +166,7 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     instances,
     cacheBytes,
     changed,
+    canaryRatio,
     deaths,
     cacheRequests,
   ])

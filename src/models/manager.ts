@@ -38,6 +38,10 @@ import {
   type ValidationOptions,
   type ValidationReport,
 } from '../validation/validate.js'
+import { Outcomes, type OutcomeListener } from './outcomes.js'
+import type { CanaryOptions } from './canary.js'
+import type { ShadowCopy, ShadowOptions, ShadowResult } from './shadow.js'
+import type { Traffic } from './traffic.js'
 
 export interface ModelManagerOptions extends ResidencyLimits {
   /** Default: warnings and errors to the console. */
@@ -46,7 +50,11 @@ export interface ModelManagerOptions extends ResidencyLimits {
   readonly onLoaded?: (model: string, version: string, loadTimeMs: number) => void
   /** Told of each run that succeeded, of one or more requests. */
   readonly onRun?: (model: string, version: string, rows: number, computeMs: number) => void
+  /** Told what became of each copy of a request that a shadow was given. */
+  readonly onShadow?: (model: string, version: string, result: ShadowResult) => void
   readonly clock?: Clock
+  /** From 0 to 1, without 1: draws requests without a key for a canary, and those that a shadow is given. Default: Math.random. */
+  readonly random?: () => number
   /** What another process has learnt of the artifacts: {@link ModelManager.learned}. */
   readonly learned?: Learnt
   /** How long {@link ModelManager.close} waits for requests under way. Default: 30,000. */
@@ -76,6 +84,7 @@ export class ModelManager<N extends string = string> {
     Omit<ModelManagerOptions, 'learned' | 'watch' | 'stateDir' | keyof ResidencyLimits>
   > &
     ModelHost
+  #outcomes: Outcomes | undefined
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
@@ -105,8 +114,17 @@ export class ModelManager<N extends string = string> {
       onRun: () => {},
       onLoadFailed: () => {},
       onConfigFailed: () => {},
+      random: Math.random,
       drainTimeoutMs: 30_000,
       ...options,
+      onShadow: (model, version, result) => {
+        options.onShadow?.(model, version, result)
+        if (!('distance' in result)) return
+        const agree = result.result === 'agreed'
+        this.#outcomes?.compared(model, { version, agree, distance: result.distance })
+      },
+      shadows: new Map(),
+      within: (limits, promise) => this.within(limits, promise),
       watch: watch === undefined ? undefined : watchSettings(watch),
       artifacts: new ArtifactCache(stateDir),
       cutOff: new CutOff(),
@@ -222,8 +240,11 @@ export class ModelManager<N extends string = string> {
 
   /** What each version is at this moment: what metrics read. */
   *status() {
-    for (const [model, { versions }] of this.#models) {
-      for (const version of versions.values()) yield { model, ...version.status }
+    for (const [model, { versions, traffic }] of this.#models) {
+      for (const version of versions.values()) {
+        const { percent } = traffic.canary?.version === version.name ? traffic.canary : {}
+        yield { model, ...version.status, ...(percent !== undefined && { canaryRatio: percent / 100 }) }
+      }
     }
   }
 
@@ -343,6 +364,80 @@ export class ModelManager<N extends string = string> {
     return snapshot(found)
   }
 
+  /**
+   * Gives a version a movable name, by which requests may ask for it, or moves the name to it, loading it first where
+   * needed. A version that has a label stays loaded; one that was loaded for it is unloaded once it has none.
+   * @throws ServingError as {@link load}; INVALID_OPTIONS for what can't be a label; CONFLICT for a version's name
+   */
+  async setLabel(model: N, label: string, version: string): Promise<ModelSnapshot> {
+    return this.#route(model, (traffic) => traffic.setLabel(label, version))
+  }
+
+  /** @throws ServingError MODEL_NOT_FOUND; CONFLICT where there is no such label */
+  async removeLabel(model: N, label: string): Promise<ModelSnapshot> {
+    return this.#route(model, (traffic) => traffic.removeLabel(label))
+  }
+
+  /**
+   * Sends a share of the requests that name no version to another one, loading it first where needed: those of one `key`
+   * always or never, by a hash of model and key alone, others by chance. A larger share keeps the keys it had. While the
+   * version can't serve, the current one answers.
+   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT for the version that serves
+   */
+  async canary(model: N, options: CanaryOptions): Promise<ModelSnapshot> {
+    return this.#route(model, (traffic) => traffic.startCanary(options))
+  }
+
+  /** Sends all requests to the current version again. @throws ServingError MODEL_NOT_FOUND */
+  async endCanary(model: N): Promise<ModelSnapshot> {
+    return this.#route(model, (traffic) => traffic.endCanary())
+  }
+
+  /**
+   * Gives copies of a fraction of the requests that the current version answers to another one, once they are answered
+   * and where the cores are idle, and compares what it says. Counts are in {@link get} and the metrics.
+   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT for the version that serves
+   */
+  async shadow(model: N, options: ShadowOptions): Promise<ModelSnapshot> {
+    return this.#route(model, (traffic) => traffic.startShadow(options))
+  }
+
+  /** @throws ServingError MODEL_NOT_FOUND */
+  async endShadow(model: N): Promise<ModelSnapshot> {
+    return this.#route(model, (traffic) => traffic.endShadow())
+  }
+
+  async #route(model: N, change: (traffic: Traffic) => Promise<void>): Promise<ModelSnapshot> {
+    const found = await this.#known(model)
+    await change(found.traffic)
+    return snapshot(found)
+  }
+
+  /** Who is told of answers and comparisons; undefined where nobody listens. */
+  get outcomes(): Outcomes | undefined {
+    return this.#outcomes
+  }
+
+  /**
+   * Tells a listener of each request of a model that a version answered, or failed at, and of each comparison with its
+   * shadow.
+   * @returns ends it
+   */
+  onOutcome(model: N, listener: OutcomeListener): () => void {
+    const outcomes = (this.#outcomes ??= new Outcomes())
+    outcomes.add(model, listener)
+    return () => {
+      outcomes.remove(model, listener)
+      if (outcomes.isEmpty && this.#outcomes === outcomes) this.#outcomes = undefined
+    }
+  }
+
+  /** A copy of a request for the model's shadow, where there is one that is to have it. */
+  shadowCopy(model: string, input: unknown): ShadowCopy | undefined {
+    const { shadows } = this.#host
+    return shadows.size === 0 ? undefined : shadows.get(model)?.sample(input)
+  }
+
   /** Forgets a model that only failed loads spoke of, with the last of them. */
   #forget(model: ServedModel): void {
     const calls = this.#provisional.get(model)
@@ -379,13 +474,13 @@ export class ModelManager<N extends string = string> {
   }
 
   /** Whether integers beyond 2^53 must stay exact for a version; undefined while it is not loaded. */
-  takesExactIntegers(model: string, version?: string): boolean | undefined {
+  takesExactIntegers(model: string, version?: string, key?: string): boolean | undefined {
     const found = this.#models.get(model)
     if (found === undefined) return undefined
     const { definition } = found
     const first = definition.kind === 'pipeline' ? definition.options.entry : undefined
-    if (first !== undefined) return this.takesExactIntegers(first.model, first.version)
-    const lease = found.tryLease(isLatest(version) ? undefined : version)
+    if (first !== undefined) return this.takesExactIntegers(first.model, first.version, key)
+    const lease = found.tryLease(isLatest(version) ? undefined : version, key)
     lease?.release()
     return lease?.codec.takesExactIntegers
   }
@@ -394,6 +489,7 @@ export class ModelManager<N extends string = string> {
    * Takes a lease on a version that can answer: the current one, or the one asked for. A model whose load is under
    * way is waited for, and a lazy one is loaded; everything else is decided at once.
    * @param isStage whether a pipeline asks, whose request was taken in: it is let in although the models are closing
+   * @param key what keeps requests of one kind on one version while there is a canary
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, CLOSED, ABORTED, TIMEOUT
    */
   async lease(
@@ -401,8 +497,9 @@ export class ModelManager<N extends string = string> {
     version?: string,
     limits: WaitLimits & Pick<SubmitOptions, 'whenFull'> = {},
     isStage = false,
+    key?: string,
   ): Promise<Lease> {
-    const lease = this.tryLease(model, version, isStage)
+    const lease = this.tryLease(model, version, isStage, key)
     if (lease !== undefined) return lease
     await this.within(limits, this.#starting)
     const found = this.#model(model)
@@ -412,7 +509,7 @@ export class ModelManager<N extends string = string> {
       const named = isLatest(version) ? undefined : version
       if (named === undefined || found.isLazy)
         await this.within(limits, found.wake(named) ?? Promise.resolve())
-      const late = this.tryLease(model, version, isStage)
+      const late = this.tryLease(model, version, isStage, key)
       if (late !== undefined) return late
       throw this.#notReady(found, version)
     } finally {
@@ -437,9 +534,9 @@ export class ModelManager<N extends string = string> {
   }
 
   /** A lease, where one is to be had at once: the path of nearly every request. @throws ServingError CLOSED */
-  tryLease(model: string, version?: string, isStage = false): Lease | undefined {
+  tryLease(model: string, version?: string, isStage = false, key?: string): Lease | undefined {
     if (this.#closing !== undefined && !isStage) throw closed()
-    const lease = this.#models.get(model)?.tryLease(isLatest(version) ? undefined : version)
+    const lease = this.#models.get(model)?.tryLease(isLatest(version) ? undefined : version, key)
     return lease?.isPipeline === true ? this.#stages.known(lease) : lease
   }
 

@@ -22,6 +22,7 @@ import {
 } from '../options.js'
 import { versionPolicyField, type VersionPolicy } from './version-policy.js'
 import type { WarmUp } from './warm-up.js'
+import { labelsOption } from './labels.js'
 
 /** What a model's outputs mean. */
 export interface ClassificationTask {
@@ -82,6 +83,10 @@ export interface CommonOptions {
    * Default: false.
    */
   readonly lazy?: boolean
+  /**
+   * Movable names for versions, such as `{ "stable": "1" }`; the versions they name are loaded at start. Default: none.
+   */
+  readonly labels?: Readonly<Record<string, string>>
   /** Versions that stay loaded after a switch away from them, for a rollback. Default: 1. */
   readonly keepPrevious?: number
   /**
@@ -240,6 +245,7 @@ export const commonFields: Fields<CommonOptions> = {
   onNewVersion: oneOf('activate', 'load', 'ignore'),
   versions: versionPolicyField,
   lazy: flag,
+  labels: labelsOption,
   keepPrevious: integer(0, 16),
   batching: flagOr(fields(batchingFields)),
   cache: trueOr(fields(cacheFields)),

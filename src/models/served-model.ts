@@ -28,8 +28,11 @@ import type { ArtifactCache } from './sources/artifact-cache.js'
 import { locate } from './sources/locate.js'
 import type { ModelSource } from './sources/model-source.js'
 import type { Stages } from './stages.js'
+import { Traffic } from './traffic.js'
 import { compareVersions } from './version-order.js'
+import type { WaitLimits } from '../batching/limits-watch.js'
 import type { Lease } from './lease.js'
+import type { Shadow, ShadowResult } from './shadow.js'
 import { isLoaded, ModelVersion } from './version.js'
 import { eligible, wanted } from './version-policy.js'
 import type { WatchSettings } from './watch-options.js'
@@ -72,6 +75,12 @@ export interface ModelHost {
   readonly artifacts: ArtifactCache
   /** Undefined where folders are not watched. */
   readonly watch: WatchSettings | undefined
+  readonly onShadow: (model: string, version: string, result: ShadowResult) => void
+  /** From 0 to 1, without 1. */
+  readonly random: () => number
+  /** By model, of those that have one. */
+  readonly shadows: Map<string, Shadow>
+  readonly within: <T>(limits: WaitLimits, promise: Promise<T>) => Promise<T>
 }
 
 /** A request that is to run again waits for a reload that begins within this time. */
@@ -103,7 +112,7 @@ export class ServedModel implements Resident {
   watch: ModelWatch | undefined
   /** Versions that were current, the present one last. */
   #history: string[] = []
-  /** Versions that ever were current: those that are neither current nor kept are unloaded. */
+  /** Versions that were current, or were loaded for a label, a canary or a shadow: unloaded once nothing keeps them. */
   readonly #served = new Set<string>()
   #control: Promise<unknown> = Promise.resolve()
   #isClosed = false
@@ -130,6 +139,8 @@ export class ServedModel implements Resident {
   /** Versions that were only loaded for somebody who works with them, by the number of those who do. */
   readonly #onLoan = new Map<string, number>()
   #idle: IdleTimer | undefined
+  /** Which other versions than the current one requests go to. */
+  readonly traffic: Traffic
 
   constructor(
     readonly name: string,
@@ -140,6 +151,11 @@ export class ServedModel implements Resident {
     this.#retry = new Retry(host.clock, () => void this.#recover())
     this.#given = definition
     if (host.watch !== undefined) this.watch = new ModelWatch(this, host, host.watch)
+    this.traffic = new Traffic(this, host, {
+      change: (operation) => this.#change(operation),
+      loadBeside: (version) => this.#loadBeside(version),
+      retire: () => this.#retire(),
+    })
   }
 
   /** Its path, as far as it has one by now. */
@@ -182,14 +198,19 @@ export class ServedModel implements Resident {
     return [...this.versions.keys()].sort(compareVersions).reverse()
   }
 
-  /** @throws ServingError VERSION_NOT_FOUND */
+  #find(name: string): ModelVersion | undefined {
+    return this.versions.get(this.traffic.labels.versionOf(name) ?? name)
+  }
+
+  /** A version, by its name or a label. @throws ServingError VERSION_NOT_FOUND */
   version(name: string): ModelVersion {
-    const version = this.versions.get(name)
+    const version = this.#find(name)
     if (version !== undefined) return version
     const known = this.versionNames().join(', ') || 'none'
+    const labels = Object.keys(this.traffic.labels.toJSON()).join(', ')
     throw new ServingError(
       'VERSION_NOT_FOUND',
-      `model "${this.name}" has no version ${quote(name)}. Known: ${known}.`,
+      `model "${this.name}" has no version ${quote(name)}. Known: ${known}.${labels && ` Labels: ${labels}.`}`,
     )
   }
 
@@ -282,6 +303,7 @@ export class ServedModel implements Resident {
     if (name === undefined) return
     await this.#refuseChanging(name)
     await this.#load(name, { activate: true })
+    await this.traffic.applyLabels()
   }
 
   /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */
@@ -296,6 +318,14 @@ export class ServedModel implements Resident {
         cause: version.reason,
       },
     )
+  }
+
+  /** Loads a version for something else than to serve; it is unloaded once nothing keeps it. */
+  async #loadBeside(name: string): Promise<void> {
+    if (this.current === undefined) await this.#loadFirst()
+    const wasReady = this.versions.get(name)?.state === 'ready'
+    await this.#load(name, { activate: false })
+    if (!wasReady) this.#served.add(name)
   }
 
   /** Keeps the reason and tries again later: an eager model by itself, a lazy one at the next request. */
@@ -474,9 +504,15 @@ export class ServedModel implements Resident {
     return version.state === 'loading' || isSoon ? version.nextChange() : undefined
   }
 
-  /** A lease on the version asked for, or on the current one, where it is to be had at once. */
-  tryLease(version: string | undefined): Lease | undefined {
-    return (version === undefined ? this.current : this.versions.get(version))?.lease()
+  /**
+   * A lease, where it is to be had at once, on the version asked for by name or label; else on the canary, where it
+   * takes the request and can serve; else on the current one.
+   */
+  tryLease(version: string | undefined, key?: string): Lease | undefined {
+    if (version !== undefined) return this.#find(version)?.lease()
+    const detour = this.traffic.detour(key)
+    const lease = detour === undefined ? undefined : this.versions.get(detour)?.lease()
+    return lease ?? this.current?.lease()
   }
 
   /** @throws as {@link ModelManager.load} */
@@ -493,6 +529,11 @@ export class ServedModel implements Resident {
   /** Sees to it that a version is loaded, whether it is to serve or not. */
   async #resident(name: string, source?: ModelSource): Promise<ModelVersion> {
     await this.#configure()
+    const labelled = this.traffic.labels.versionOf(name)
+    if (labelled !== undefined) {
+      const message = `${quote(name)} is a label of ${this.name}@${labelled}: give the version's own name.`
+      throw new ServingError('CONFLICT', message)
+    }
     if (source !== undefined || !this.versions.has(name)) {
       checkName('version', name)
       const path = source === undefined ? undefined : await this.#pathOf(source)
@@ -597,12 +638,13 @@ export class ServedModel implements Resident {
     this.#served.add(version.name)
     if (version !== this.current) this.#history.push(version.name)
     this.#history = this.#history.slice(-historyLength)
+    this.traffic.activated(version.name)
     this.host.logger.info({ model: this.name, version: version.name }, `${version.label} serves`)
     if (this.options.versions === undefined) this.#retire()
     else void this.#followPolicy()
   }
 
-  /** Unloads what is neither current nor kept for a rollback, of the versions that were current. */
+  /** Unloads what is neither current, nor kept for a rollback, nor held by a label, a canary or a shadow. */
   #retire(): void {
     const { keepPrevious = 1 } = this.options
     const recent = [...new Set([...this.#history].reverse())]
@@ -610,7 +652,7 @@ export class ServedModel implements Resident {
     const kept = new Set([...recent.slice(0, 1 + keepPrevious), ...wanted(this.options.versions, serving)])
     for (const name of this.#served) {
       const version = this.versions.get(name)
-      if (kept.has(name) || version === undefined) continue
+      if (kept.has(name) || version === undefined || this.traffic.holder(name) !== undefined) continue
       this.#served.delete(name)
       // Not awaited: its last requests may take their time, and nothing hangs on them.
       version.unload().catch((error: unknown) => {
@@ -834,6 +876,7 @@ export class ServedModel implements Resident {
         this.#onLoan.clear()
         this.failure = undefined
         this.#cancelRetries()
+        this.traffic.clear()
         await Promise.all([...this.versions.values()].map((version) => version.unload()))
         return
       }
@@ -843,6 +886,10 @@ export class ServedModel implements Resident {
           'CONFLICT',
           `${version.label} serves: switch to another version, or unload the model.`,
         )
+      }
+      const holder = this.traffic.holder(version.name)
+      if (holder !== undefined) {
+        throw new ServingError('CONFLICT', `${version.label} can't be unloaded: ${holder}.`)
       }
       this.#evicted.delete(name)
       this.#onLoan.delete(name)
@@ -856,6 +903,7 @@ export class ServedModel implements Resident {
     this.#closing.abort()
     this.#cancelRetries()
     this.#idle?.cancel()
+    this.traffic.close()
     const unload = () => Promise.all([...this.versions.values()].map((version) => version.unload()))
     // A change that never ends is not waited for beyond the cut-off.
     const changes = this.host.cutOff.within(this.#control).catch(() => {})

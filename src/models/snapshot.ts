@@ -5,7 +5,9 @@ import type { Place } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
 import type { BatchSafety } from './batch-safety.js'
 import type { StageInfo } from './pipeline-model.js'
+import type { CanaryOptions } from './canary.js'
 import type { ServedModel } from './served-model.js'
+import type { ShadowSnapshot } from './shadow.js'
 import type { VersionState } from './version.js'
 
 /** Batch sizes that are shown: of a model that takes any length there may be many. */
@@ -40,6 +42,12 @@ export interface ModelSnapshot {
   readonly description?: string
   /** What `latest` means now: the version that serves. */
   readonly current?: string
+  /** Versions by label, where there are labels. */
+  readonly labels?: Readonly<Record<string, string>>
+  /** The version that has a share of the requests, where there is one. */
+  readonly canary?: CanaryOptions
+  /** The version that is given copies of requests, where there is one. */
+  readonly shadow?: ShadowSnapshot
   /** Why the model has no version at all. */
   readonly reason?: string
   /** Why its `model.json` is not heeded: what was read before still holds. */
@@ -55,11 +63,15 @@ export interface ModelSnapshot {
 
 export function snapshot(model: ServedModel): ModelSnapshot {
   const { current, failure, configFailure, definition } = model
+  const { labels, canary, shadow } = model.traffic
   const stages = definition.kind === 'pipeline' ? definition.options.stages : []
   return {
     name: model.name,
     ...(model.options.description !== undefined && { description: model.options.description }),
     ...(current !== undefined && { current: current.name }),
+    ...(labels.size > 0 && { labels: labels.toJSON() }),
+    ...(canary !== undefined && { canary: canary.toJSON() }),
+    ...(shadow !== undefined && { shadow: shadow.toJSON() }),
     ...(failure !== undefined && { reason: failure.message }),
     ...(configFailure !== undefined && { configReason: configFailure.message }),
     versions: model.versionNames().map((name) => {

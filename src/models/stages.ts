@@ -26,7 +26,8 @@ export class Stages implements StageHost {
     if (found.current === undefined) {
       throw found.failure ?? new ServingError('MODEL_NOT_READY', `no version of "${model}" serves`)
     }
-    await found.load(version, {})
+    // What a label names is loaded, or the label is not there yet.
+    if (found.traffic.labels.versionOf(version) === undefined) await found.load(version, {})
   }
 
   /** A lease on a pipeline, known until it is released. */

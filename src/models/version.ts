@@ -159,6 +159,11 @@ export class ModelVersion {
     return this.#leases
   }
 
+  /** Rows that wait for a run. */
+  get waitingRows(): number {
+    return this.#loaded?.batcher.waitingRows ?? 0
+  }
+
   get loadTimeMs(): number | undefined {
     return this.#loadTimeMs
   }

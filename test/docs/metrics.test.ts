@@ -30,6 +30,11 @@ function exposed(text: string): string[] {
 test('docs/deployment-notes.md lists the metrics that there are after traffic, with their labels', async () => {
   const serving = createServing({
     models: {
+      versions: custom({
+        source: temporaryRepository({ '1/about': '', '2/about': '' }),
+        load: ({ version }) => Number(version),
+        run: (version, rows: string[]) => rows.map(() => version),
+      }),
       m: custom({
         cache: true,
         load: () => 0.5,
@@ -52,6 +57,10 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
   await expect(serving.ready()).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
   for (const input of ['a', 'a', 'b', 'c', 'd']) await serving.predict('m', input)
   await expect(serving.predict('m', 'busy')).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+  await serving.models.shadow('versions', { version: '1', fraction: 1 })
+  await serving.predict('versions', 'a')
+  await expect.poll(() => serving.models.get('versions').shadow?.disagreed).toBe(1)
+  await serving.models.canary('versions', { version: '1', percent: 5 })
 
   const { body } = await serving.metrics.exposition()
   expect(documented().sort()).toEqual(exposed(body).sort())

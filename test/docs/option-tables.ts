@@ -3,6 +3,7 @@ import ts from 'typescript'
 import { providerFields } from '../../src/execution/providers.js'
 import { sessionFields } from '../../src/execution/session-options.js'
 import { contextFields, doorFields } from '../../src/http/door-options.js'
+import { canaryFields } from '../../src/models/canary.js'
 import { customFields, onnxFields } from '../../src/models/definition.js'
 import { exposureFields } from '../../src/models/exposure.js'
 import {
@@ -17,6 +18,7 @@ import {
 } from '../../src/models/model-config.js'
 import { remoteSourceFields } from '../../src/models/sources/remote-source.js'
 import { watchFields } from '../../src/models/watch-options.js'
+import { compareFields, shadowFields } from '../../src/models/shadow.js'
 import type { Field } from '../../src/options.js'
 import { stagePredictFields } from '../../src/predict-stage.js'
 import { pipelineFields, stageFields } from '../../src/pipeline.js'
@@ -151,6 +153,9 @@ export const sections: Readonly<Record<string, Section>> = {
       (name) => `src/validation/validate.ts#${name}`,
     ),
   },
+  'canary()': { fields: without(canaryFields), documentedBy: ['src/models/canary.ts#CanaryOptions'] },
+  'shadow()': { fields: without(shadowFields), documentedBy: ['src/models/shadow.ts#ShadowOptions'] },
+  compare: { fields: without(compareFields), documentedBy: ['src/models/agreement.ts#CompareOptions'] },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
   Fastify: {

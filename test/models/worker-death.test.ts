@@ -109,6 +109,27 @@ it.each(['1', '2'])('version %s, that dies again and again, waits longer each ti
   await expect.poll(() => state(version)).toBe('ready')
 })
 
+it('while a canary whose worker died twice waits to be loaded again, the current version answers its share', async () => {
+  const { clock, manager, ask, state } = await setUp()
+  await manager.canary('m', { version: '1', percent: 100 })
+  const answering = async (options: { readonly key?: string } = {}) => {
+    const lease = await manager.lease('m', undefined, {}, false, options.key)
+    lease.release()
+    return lease.version
+  }
+  expect(await answering()).toBe('1')
+  for (let death = 0; death < 2; death++) {
+    await expect(ask(666)).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  }
+  expect(state('1')).toBe('failed')
+  expect(await answering()).toBe('2')
+  expect(await answering({ key: 'user' })).toBe('2')
+
+  clock.advance(500)
+  await expect.poll(() => state('1')).toBe('ready')
+  expect(await answering()).toBe('1')
+})
+
 it('a lazy model whose worker died twice is loaded again by a request that comes after the wait', async () => {
   const clock = new ManualClock()
   const manager = new ModelManager({ logger: quietLogger(), clock })

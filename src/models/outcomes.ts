@@ -1,0 +1,53 @@
+import type { Agreement } from './agreement.js'
+
+/** How a version dealt with a request that was not the caller's fault. */
+export interface RequestOutcome {
+  readonly version: string
+  /** `error` where the version or the load on it is to blame; what the caller is to blame for is not told. */
+  readonly status: 'ok' | 'error'
+  /** Time from call to answer. */
+  readonly latencyMs: number
+  /** Whether the answer was kept by the cache, which says nothing of the version's speed. */
+  readonly isCached: boolean
+}
+
+/** How a shadow's answer compares to that of the version that served. */
+export interface ShadowComparison extends Agreement {
+  /** The shadow. */
+  readonly version: string
+}
+
+/** Who is told what becomes of a model's requests. Neither may throw. */
+export interface OutcomeListener {
+  answered?(outcome: RequestOutcome): void
+  compared?(comparison: ShadowComparison): void
+}
+
+/** Hands on what becomes of requests, to those who listen to their model. */
+export class Outcomes {
+  readonly #listeners = new Map<string, Set<OutcomeListener>>()
+
+  get isEmpty(): boolean {
+    return this.#listeners.size === 0
+  }
+
+  add(model: string, listener: OutcomeListener): void {
+    const listeners = this.#listeners.get(model)
+    if (listeners === undefined) this.#listeners.set(model, new Set([listener]))
+    else listeners.add(listener)
+  }
+
+  remove(model: string, listener: OutcomeListener): void {
+    const listeners = this.#listeners.get(model)
+    listeners?.delete(listener)
+    if (listeners?.size === 0) this.#listeners.delete(model)
+  }
+
+  answered(model: string, outcome: RequestOutcome): void {
+    for (const listener of this.#listeners.get(model) ?? []) listener.answered?.(outcome)
+  }
+
+  compared(model: string, comparison: ShadowComparison): void {
+    for (const listener of this.#listeners.get(model) ?? []) listener.compared?.(comparison)
+  }
+}

@@ -1,0 +1,237 @@
+import { asServingError, ServingError } from '../errors.js'
+import { sharedPermits } from '../execution/permits.js'
+import { Retry } from '../retry.js'
+import { Canary, checkCanary, type CanaryOptions } from './canary.js'
+import { checkLabel, Labels } from './labels.js'
+import { quote } from './names.js'
+import type { ModelHost, ServedModel } from './served-model.js'
+import { checkShadow, Shadow, type ShadowOptions } from './shadow.js'
+
+/** The changes of a model that those of its traffic are made of. */
+export interface TrafficChanges {
+  /** Runs a change after those before it. */
+  change<T>(operation: () => Promise<T>): Promise<T>
+  /** Within a change: loads a version, so that another one serves as before. */
+  loadBeside(version: string): Promise<void>
+  /** Within a change: unloads what nothing holds any more. */
+  retire(): void
+}
+
+/**
+ * Which of a model's versions a request goes to besides the current one: those that labels name, a canary with its
+ * share, and a shadow with its copies. What they name stays loaded.
+ */
+export class Traffic {
+  readonly labels = new Labels()
+  #canary: Canary | undefined
+  #shadow: Shadow | undefined
+  /** Labels that were placed or removed: what the options say of them is done, or overruled. */
+  readonly #settled = new Set<string>()
+  readonly #retry: Retry
+
+  constructor(
+    private readonly model: ServedModel,
+    private readonly host: ModelHost,
+    private readonly changes: TrafficChanges,
+  ) {
+    this.#retry = new Retry(host.clock, () => {
+      void changes.change(() => this.applyLabels()).catch(() => {}) // only where the model is closed
+    })
+  }
+
+  get canary(): Canary | undefined {
+    return this.#canary
+  }
+
+  get shadow(): Shadow | undefined {
+    return this.#shadow
+  }
+
+  /** The version that takes a request of this key in the place of the current one. */
+  detour(key: string | undefined): string | undefined {
+    return this.#canary?.takes(key) === true ? this.#canary.version : undefined
+  }
+
+  /** What keeps a version loaded although it may not be current; undefined where nothing does. */
+  holder(version: string): string | undefined {
+    const [label] = this.labels.of(version)
+    if (label !== undefined) return `the label ${quote(label)} names it: move that first`
+    if (this.#canary?.version === version) return 'it is the canary: end that first'
+    return this.#shadow?.version === version ? 'it is the shadow: end that first' : undefined
+  }
+
+  /** Names a version by a label, or moves the label to it, once it is loaded. */
+  setLabel(label: string, version: string): Promise<void> {
+    return this.changes.change(async () => {
+      await this.#place(label, version)
+      this.#settled.add(label)
+    })
+  }
+
+  async #place(label: string, version: string): Promise<void> {
+    checkLabel(this.model.name, label, this.model.versions)
+    await this.changes.loadBeside(version)
+    checkLabel(this.model.name, label, this.model.versions) // the folder was looked through again
+    const from = this.labels.versionOf(label)
+    if (from === version) return
+    this.labels.set(label, version)
+    this.#changed(`${this.model.name}: the label ${quote(label)} names version ${version}`, version)
+  }
+
+  /** @throws ServingError CONFLICT where there is no such label */
+  removeLabel(label: string): Promise<void> {
+    return this.changes.change(async () => {
+      if (!this.labels.delete(label)) {
+        const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
+        throw new ServingError(
+          'CONFLICT',
+          `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`,
+        )
+      }
+      this.#settled.add(label)
+      this.#changed(`${this.model.name}: the label ${quote(label)} was removed`)
+    })
+  }
+
+  /**
+   * Within a change: places the labels that the options state, but for those that were set or removed since. One that
+   * can't be placed is logged, and tried again later; it keeps nothing else from serving. Never rejects.
+   */
+  async applyLabels(): Promise<void> {
+    if (this.model.current === undefined) return // it was unloaded in the meantime
+    let isComplete = true
+    for (const [label, version] of Object.entries(this.model.options.labels ?? {})) {
+      if (this.#settled.has(label)) continue
+      try {
+        await this.#place(label, version)
+        this.#settled.add(label)
+      } catch (error) {
+        isComplete = false
+        const { message } = asServingError(error)
+        const { name: model } = this.model
+        this.host.logger.error(
+          { err: error, model, version, label },
+          `${model}: the label ${quote(label)} can't be set: ${message}`,
+        )
+      }
+    }
+    if (isComplete) this.#retry.succeeded()
+    else this.#retry.failed(true)
+  }
+
+  /** Sends a share of the requests that name no version to another one, once it is loaded. */
+  startCanary(options: CanaryOptions): Promise<void> {
+    return this.changes.change(async () => {
+      checkCanary(options)
+      const { version, percent } = options
+      await this.#loadOther(version, 'canary')
+      this.#canary = new Canary(this.model.name, options, this.host.random)
+      this.#changed(`${this.model.name}: ${percent} % of the requests go to version ${version}`, version)
+    })
+  }
+
+  /** Sends all requests to the current version again. */
+  endCanary(): Promise<void> {
+    return this.changes.change(async () => this.#endCanary())
+  }
+
+  #endCanary(): void {
+    if (this.#canary === undefined) return
+    const { version } = this.#canary
+    this.#canary = undefined
+    this.#changed(`${this.model.name}: version ${version} is no canary any more`, version)
+  }
+
+  /** Gives copies of requests to another version, once it is loaded; counts begin anew. */
+  startShadow(options: ShadowOptions): Promise<void> {
+    return this.changes.change(async () => {
+      checkShadow(options)
+      const { version, fraction } = options
+      await this.#loadOther(version, 'shadow')
+      this.#shadow?.end()
+      this.#shadow = this.#shadowOf(options)
+      this.host.shadows.set(this.model.name, this.#shadow)
+      this.#changed(`${this.model.name}: version ${version} shadows ${fraction} of the requests`, version)
+    })
+  }
+
+  endShadow(): Promise<void> {
+    return this.changes.change(async () => this.#endShadow())
+  }
+
+  #endShadow(): void {
+    if (this.#shadow === undefined) return
+    const { version } = this.#shadow
+    this.#shadow.end()
+    this.#shadow = undefined
+    this.host.shadows.delete(this.model.name)
+    this.#changed(`${this.model.name}: version ${version} is no shadow any more`, version)
+  }
+
+  /** @throws ServingError CONFLICT for the current version */
+  async #loadOther(version: string, role: string): Promise<void> {
+    await this.changes.loadBeside(version)
+    const { current } = this.model
+    if (current?.name !== version) return
+    throw new ServingError('CONFLICT', `${current.label} serves: the ${role} must be another version.`)
+  }
+
+  #shadowOf(options: ShadowOptions): Shadow {
+    const { name: model, versions } = this.model
+    const { clock, random, onShadow, within, logger } = this.host
+    let hasFailed = false
+    return new Shadow(options, {
+      clock,
+      random,
+      current: () => this.model.current?.name,
+      leaseIfIdle: (version) => (this.#isIdle(version) ? versions.get(version)?.lease() : undefined),
+      within,
+      tell: (version, result) => onShadow(model, version, result),
+      failed: (version, error) => {
+        // Of many alike the first is enough to be looked at.
+        logger[hasFailed ? 'debug' : 'warn'](
+          { err: error, model, version },
+          `${model}@${version}: the shadow failed: ${error.message}`,
+        )
+        hasFailed = true
+      },
+    })
+  }
+
+  /** Whether a run of a version delays nobody: what it needs of the cores is free, and nothing waits for a run. */
+  #isIdle(version: string): boolean {
+    const shadow = this.model.versions.get(version)
+    if ((this.model.current?.waitingRows ?? 0) > 0 || (shadow?.waitingRows ?? 0) > 0) return false
+    const permits = sharedPermits()
+    return permits.available >= Math.max(1, Math.min(shadow?.session?.width ?? 0, permits.total))
+  }
+
+  /** Within a change: a version is current now, and so neither another's canary nor its shadow. */
+  activated(version: string): void {
+    if (this.#canary?.version === version) this.#endCanary()
+    if (this.#shadow?.version === version) this.#endShadow()
+  }
+
+  /** Within a change: the model is unloaded as a whole. */
+  clear(): void {
+    this.labels.clear()
+    this.#settled.clear()
+    this.#canary = undefined
+    this.close()
+  }
+
+  /** Ends what is under way by itself. */
+  close(): void {
+    this.#retry.cancel()
+    this.#shadow?.end()
+    this.#shadow = undefined
+    this.host.shadows.delete(this.model.name)
+  }
+
+  #changed(message: string, version?: string): void {
+    // What pipelines keep is of the versions that answered them then.
+    this.host.stages.switches++
+    this.host.logger.info({ model: this.model.name, version }, message)
+    this.changes.retire()
+  }
+}
