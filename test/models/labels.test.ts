@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { createServing, onnx } from 'mlserving'
+import { createServing, custom, onnx, pipeline } from 'mlserving'
 import { expect, onTestFinished, test } from 'vitest'
+import { asAny } from '../contract/serving.js'
 import { identityModel, mlp } from '../onnx/models.js'
 import { quietLogger } from './quiet-logger.js'
 import { temporaryRepository } from './temporary-repository.js'
@@ -154,5 +155,26 @@ test('labels are checked where they are stated', () => {
   for (const labels of [{ latest: '1' }, { 'a b': '1' }, { stable: 1 }]) {
     const options = { source: './m', labels } as Parameters<typeof onnx>[0]
     expect(() => onnx(options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTIONS' }) as Error)
+  }
+})
+
+test('a stage of a pipeline is asked by a label, and what the pipeline keeps ends with a move of it', async () => {
+  const source = temporaryRepository({ '1/about': '', '2/about': '' })
+  const m = custom({
+    source,
+    labels: { stable: '1' },
+    load: ({ version }) => version,
+    run: (version, rows: string[]) => rows.map(() => version),
+  })
+  const chain = pipeline([{ model: 'm', version: 'stable', input: (input: string) => input }], {
+    cache: true,
+  })
+  const serving = asAny(createServing({ models: { m, chain }, logger: quietLogger() }))
+  onTestFinished(() => serving.close())
+  await serving.ready()
+  for (const version of ['1', '2', '1']) {
+    await serving.models.setLabel('m', 'stable', version)
+    expect((await serving.predict('chain', 'x')).prediction).toBe(version)
+    expect((await serving.predict('chain', 'x')).meta.cache).toBe('hit')
   }
 })
