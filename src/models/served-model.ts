@@ -662,6 +662,8 @@ export class ServedModel {
           `${version.label} serves: switch to another version, or unload the model.`,
         )
       }
+      this.#arriving.delete(name)
+      this.#revivals.get(version)?.cancel()
       await version.unload()
     })
   }
