@@ -893,6 +893,8 @@ export class ServedModel implements Resident {
       }
       this.#evicted.delete(name)
       this.#onLoan.delete(name)
+      this.#arriving.delete(name)
+      this.#revivals.get(version)?.cancel()
       await version.unload()
     })
   }

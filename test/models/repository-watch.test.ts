@@ -260,6 +260,21 @@ describe('a broken version', () => {
     expect(failures).toBe(before)
   })
 
+  it('that is unloaded is not tried again', async () => {
+    const root = temporaryRepository({ 'm/1/model.onnx': mlp() })
+    let failures = 0
+    const { manager, clock } = await watching(root, { onLoadFailed: () => failures++ })
+    writeInto(root, 'm/2/model.onnx', 'broken')
+    await clock.settle()
+    await vi.waitFor(() => expect(states(manager)).toEqual({ 1: 'ready', 2: 'failed' }))
+    await manager.unload('m', '2')
+    const before = failures
+    clock.advance(600_000)
+    await clock.settle()
+    await manager.unload('m') // after all changes under way
+    expect(failures).toBe(before)
+  })
+
   it('of the only one heals when it is mended', async () => {
     const root = temporaryRepository({ 'm/1/model.onnx': 'broken' })
     const { manager, clock } = await watching(root)

@@ -51,8 +51,8 @@ class Fetch {
   #hash: Hash = createHash('sha256')
   /** Bytes of the part so far. */
   #size = 0
-  /** Whether the last connection was answered with the file, or a part of it. */
-  #isAnswered = false
+  /** Connections that were answered with the file, or a part of it. */
+  #answers = 0
 
   constructor(
     private readonly source: RemoteSource,
@@ -136,14 +136,13 @@ class Fetch {
   async #fetchRest(handle: FileHandle): Promise<void> {
     let fruitless = 0
     for (let connections = 1; ; connections++) {
-      const before = this.#size
-      this.#isAnswered = false
+      const before = { size: this.#size, answers: this.#answers }
       try {
         return await this.#connect(handle)
       } catch (error) {
         const isFinal = ServingError.is(error) || this.host.signal.aborted
-        fruitless = this.#size > before ? 0 : fruitless + 1
-        if (isFinal || !this.#isAnswered) throw error
+        fruitless = this.#size > before.size ? 0 : fruitless + 1
+        if (isFinal || this.#answers === before.answers) throw error
         if (fruitless === mostFruitless || connections === mostConnections) throw error
       }
     }
@@ -168,7 +167,7 @@ class Fetch {
         if (response.status === 206) return await this.#beginAnew(handle, response)
         await this.#restart(handle)
       }
-      this.#isAnswered = true
+      this.#answers++
       const length = Number(response.headers.get('content-length') ?? 0)
       if (this.#size + length > this.#maxBytes) {
         await response.body?.cancel()
