@@ -26,6 +26,7 @@ import { Stages } from './stages.js'
 import { isLoaded } from './version.js'
 import { watchSettings, type WatchOptions } from './watch-options.js'
 import type { Lease } from './lease.js'
+import type { Borrowed } from './loans.js'
 import { artifactBytes } from '../execution/external-data.js'
 import type { Lines, ValidationCase } from '../validation/cases.js'
 import { checkComparison, compare, type Comparison, type Contender } from '../validation/compare.js'
@@ -282,19 +283,24 @@ export class ModelManager<N extends string = string> {
   ): Promise<ModelSnapshot> {
     const found = await this.#known(model)
     const activate = () => found.load(version, { activate: true })
-    if (gate === undefined) {
-      await activate()
-      return snapshot(found)
-    }
-    const { cases, ...options } = gate
-    checkValidation(options)
-    // Loaded once, for both.
-    await found.borrow(version, async (lease) => {
-      const report = await validate(model, version, lease, cases, options)
-      if (!report.slo.met) throw validationFailed(report)
-      await activate()
-    })
+    if (gate === undefined) await activate()
+    else await this.#gated(found, version, gate, activate)
     return snapshot(found)
+  }
+
+  /** Does something with a version that passes its validation, for which it is loaded once. */
+  async #gated(
+    model: ServedModel,
+    version: string,
+    { cases, ...options }: ValidationGate,
+    then: () => Promise<void>,
+  ): Promise<void> {
+    checkValidation(options)
+    const check = async ([{ lease }]: readonly [Borrowed]) => {
+      const report = await validate(model.name, version, lease, cases, options)
+      if (!report.slo.met) throw validationFailed(report)
+    }
+    await model.borrow([version], check, then)
   }
 
   /**
@@ -312,9 +318,8 @@ export class ModelManager<N extends string = string> {
   ): Promise<ValidationReport> {
     checkValidation(options)
     const found = await this.#known(model)
-    return found.borrow(this.#named(found, version), (lease, { name }) =>
-      validate(model, name, lease, cases, options),
-    )
+    const name = await this.#named(found, version)
+    return found.borrow([name], ([{ lease }]) => validate(model, name, lease, cases, options))
   }
 
   /**
@@ -332,16 +337,15 @@ export class ModelManager<N extends string = string> {
   ): Promise<Comparison> {
     checkComparison(options)
     const found = await this.#known(model)
-    const contend = (version: string, work: (contender: Contender) => Promise<Comparison>) =>
-      found.borrow(this.#named(found, version), async (by, { name, source }) => {
-        const bytes = found.definition.kind === 'onnx' ? await artifactBytes(source.file) : undefined
-        return work({ version: name, bytes, by })
-      })
-    return contend(a, (first) => contend(b, (second) => compare(model, first, second, inputs, options)))
+    return found.borrow([await this.#named(found, a), await this.#named(found, b)], async ([first, second]) =>
+      compare(model, await contenderOf(first), await contenderOf(second), inputs, options),
+    )
   }
 
-  #named(model: ServedModel, version: string): string {
+  async #named(model: ServedModel, version: string): Promise<string> {
     if (!isLatest(version)) return version
+    await model.firstLoad
+    if (model.isLazy) await model.wake()
     if (model.current === undefined) throw this.#notReady(model, undefined)
     return model.current.name
   }
@@ -656,4 +660,9 @@ export class ModelManager<N extends string = string> {
 
 function isLatest(version: string | undefined): boolean {
   return version === undefined || version === 'latest'
+}
+
+async function contenderOf({ version, lease }: Borrowed): Promise<Contender> {
+  const { name, source } = version
+  return { version: name, bytes: version.session && (await artifactBytes(source.file)), by: lease }
 }

@@ -47,7 +47,7 @@ export const longestWaitMs = 10_000
  * What an artifact takes while a session of it is created, by its size: the file is read and its numbers are copied.
  * Afterwards it is taken once.
  */
-export const creationPeak = 2
+const creationPeak = 2
 
 /**
  * Which models are loaded, within limits of their number and size. A load is let in once there is room for it, first

@@ -12,6 +12,7 @@ import { readModelConfig } from './model-config.js'
 import { ModelWatch } from './model-watch.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { IdleTimer } from './idle-timer.js'
+import { Loans, type Borrowed } from './loans.js'
 import { checkName, closed, quote } from './names.js'
 import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
 import {
@@ -86,7 +87,7 @@ export interface ModelHost {
 /** A request that is to run again waits for a reload that begins within this time. */
 const longestComebackMs = 10_000
 
-/** Requests that may wait for a load of a model that has no `maxQueueRows`: as many as may then wait in its queue. */
+/** Requests that may wait for a load: as many as may wait in a queue, or as `maxQueueRows` says where that is more. */
 const mostWaiting = 1024
 
 /** How many switches can be undone. */
@@ -136,8 +137,7 @@ export class ServedModel implements Resident {
   #isEvicting = false
   /** Versions that had to make room: a request for one of them loads it again. */
   readonly #evicted = new Set<string>()
-  /** Versions that were only loaded for somebody who works with them, by the number of those who do. */
-  readonly #onLoan = new Map<string, number>()
+  readonly #loans = new Loans()
   #idle: IdleTimer | undefined
   /** Which other versions than the current one requests go to. */
   readonly traffic: Traffic
@@ -379,7 +379,7 @@ export class ServedModel implements Resident {
    * @throws ServingError MODEL_NOT_READY where too many wait
    */
   awaitLoad(mayExceed: boolean): () => void {
-    const most = this.options.maxQueueRows ?? mostWaiting
+    const most = Math.max(mostWaiting, this.options.maxQueueRows ?? 0)
     if (this.#waiting >= most && !mayExceed) {
       throw new ServingError(
         'MODEL_NOT_READY',
@@ -450,38 +450,50 @@ export class ServedModel implements Resident {
   }
 
   /**
-   * Works with a version beside those that serve: it is loaded where it is not, and unloaded afterwards unless it was
-   * loaded or switched to meanwhile.
-   * @throws as {@link ModelManager.load}; what `work` throws
+   * Works with versions beside those that serve: what is not loaded is, and is unloaded afterwards unless it was loaded or
+   * switched to meanwhile.
+   * @param after called when `work` has succeeded, before anything is unloaded
+   * @throws as {@link ModelManager.load}; what `work` and `after` throw
    */
-  async borrow<T>(name: string, work: (lease: Lease, version: ModelVersion) => Promise<T>): Promise<T> {
-    const [version, lease] = await this.#change(async () => {
-      const isReady = this.versions.get(name)?.state === 'ready' && !this.#onLoan.has(name)
-      // What had to make room would come back with the next request: it stays, until it has to again.
-      const stays = isReady || this.#evicted.has(name)
-      const borrowed = await this.#resident(name)
-      const held = borrowed.lease()
-      if (held === undefined)
-        throw new ServingError('MODEL_NOT_READY', `${borrowed.label} is ${borrowed.state}`)
-      if (!stays) this.#onLoan.set(name, (this.#onLoan.get(name) ?? 0) + 1)
-      return [borrowed, held] as const
-    })
+  async borrow<const Names extends readonly string[], T>(
+    names: Names,
+    work: (borrowed: { readonly [K in keyof Names]: Borrowed }) => Promise<T>,
+    after: () => Promise<void> = async () => {},
+  ): Promise<T> {
+    const borrowed: Borrowed[] = []
+    let result: T
     try {
-      return await work(lease, version)
+      try {
+        await this.#change(async () => {
+          for (const name of names) borrowed.push(await this.#lend(name))
+        })
+        result = await work(borrowed as { readonly [K in keyof Names]: Borrowed })
+      } finally {
+        // Before the next change: one under way, such as an unload, may wait for these leases.
+        for (const { lease } of borrowed) lease.release()
+      }
+      await after()
     } finally {
-      lease.release()
-      await this.#giveBack(version)
+      for (const { version } of borrowed) await this.#giveBack(version)
     }
+    return result
+  }
+
+  async #lend(name: string): Promise<Borrowed> {
+    const isReady = this.versions.get(name)?.state === 'ready' && !this.#loans.has(name)
+    // What had to make room would come back with the next request: it stays, until it has to again.
+    const stays = isReady || this.#evicted.has(name)
+    const version = await this.#resident(name)
+    const lease = version.lease()
+    if (lease === undefined) throw new ServingError('MODEL_NOT_READY', `${version.label} is ${version.state}`)
+    if (!stays) this.#loans.lend(name)
+    return { version, lease }
   }
 
   async #giveBack(version: ModelVersion): Promise<void> {
     if (this.#isClosed) return
     await this.#change(async () => {
-      const borrowers = this.#onLoan.get(version.name)
-      if (borrowers === undefined) return
-      this.#onLoan.delete(version.name)
-      if (borrowers > 1) this.#onLoan.set(version.name, borrowers - 1)
-      else if (version !== this.current) await version.unload()
+      if (this.#loans.giveBack(version.name) && version !== this.current) await version.unload()
     }).catch((error: unknown) => {
       if (!this.#isClosed) this.host.logger.error({ err: error }, `${version.label} did not unload`)
     })
@@ -522,7 +534,7 @@ export class ServedModel implements Resident {
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
     const version = await this.#resident(name, source)
-    this.#onLoan.delete(name)
+    this.#loans.end(name)
     if (activate === true || this.current === undefined) this.#activate(version)
   }
 
@@ -563,7 +575,7 @@ export class ServedModel implements Resident {
     const { residency } = this.host
     const { definition } = this
     // A pipeline holds nothing itself; what still has requests serves on.
-    const isHeld = version.state === 'ready' || version.leases > 0
+    const isHeld = version.state === 'ready' || (version.state === 'draining' && version.leases > 0)
     if (!residency.isLimited || isHeld || definition.kind === 'pipeline') return () => {}
     const { instances = 1 } = definition.kind === 'onnx' ? definition.options : {}
     // Where the file can't be read, the load says so.
@@ -873,7 +885,7 @@ export class ServedModel implements Resident {
         this.#served.clear()
         this.#arriving.clear()
         this.#evicted.clear()
-        this.#onLoan.clear()
+        this.#loans.endAll()
         this.failure = undefined
         this.#cancelRetries()
         this.traffic.clear()
@@ -892,7 +904,7 @@ export class ServedModel implements Resident {
         throw new ServingError('CONFLICT', `${version.label} can't be unloaded: ${holder}.`)
       }
       this.#evicted.delete(name)
-      this.#onLoan.delete(name)
+      this.#loans.end(name)
       this.#arriving.delete(name)
       this.#revivals.get(version)?.cancel()
       await version.unload()

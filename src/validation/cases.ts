@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { messageOf, ServingError } from '../errors.js'
 import { isPlainObject } from '../options.js'
 
@@ -42,8 +41,11 @@ export async function* casesOf(cases: Lines<ValidationCase>): AsyncGenerator<Val
  * Inputs: those given as they are, or of a file of cases theirs.
  * @throws ServingError INVALID_REQUEST that names the line of what is no case
  */
-export async function* inputsOf(inputs: Lines<unknown>): AsyncGenerator<unknown> {
-  if (typeof inputs !== 'string') return yield* inputs
+export async function* inputsOf(inputs: Lines<unknown>): AsyncGenerator {
+  if (typeof inputs !== 'string') {
+    yield* inputs
+    return
+  }
   for await (const { value, place } of placed(inputs)) {
     if (!isPlainObject(value) || !('input' in value))
       throw new ServingError('INVALID_REQUEST', `${place}: a line must be an object with "input".`)
@@ -52,29 +54,39 @@ export async function* inputsOf(inputs: Lines<unknown>): AsyncGenerator<unknown>
 }
 
 async function* placed(lines: Lines<unknown>): AsyncGenerator<{ value: unknown; place: string }> {
-  if (typeof lines === 'string') return yield* linesOf(lines)
+  if (typeof lines === 'string') {
+    yield* linesOf(lines)
+    return
+  }
   let i = 0
   for await (const value of lines) yield { value, place: `case ${i++}` }
 }
 
 async function* linesOf(path: string): AsyncGenerator<{ value: unknown; place: string }> {
   let number = 0
-  const input = createReadStream(path, 'utf8')
+  for await (const line of textLinesOf(path)) {
+    number++
+    if (line.trim() === '') continue
+    const place = `${path}, line ${number}`
+    yield { value: parsed(line.replace(/^\uFEFF/, ''), place), place }
+  }
+}
+
+/** Not by `readline`, whose iterator does not end with the errors of its stream. */
+async function* textLinesOf(path: string): AsyncGenerator<string> {
+  let rest = ''
   try {
-    for await (const line of createInterface({ input, crlfDelay: Infinity })) {
-      number++
-      if (line.trim() === '') continue
-      const place = `${path}, line ${number}`
-      yield { value: parsed(line.replace(/^\uFEFF/, ''), place), place }
+    for await (const chunk of createReadStream(path, 'utf8')) {
+      const lines = (rest + String(chunk)).split('\n')
+      rest = lines.pop() ?? ''
+      yield* lines
     }
   } catch (error) {
-    if (ServingError.is(error)) throw error
     throw new ServingError('INVALID_REQUEST', `${path} could not be read: ${messageOf(error)}`, {
       cause: error,
     })
-  } finally {
-    input.destroy()
   }
+  yield rest
 }
 
 function parsed(line: string, place: string): unknown {

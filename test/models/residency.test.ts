@@ -80,8 +80,9 @@ describe('maxLoadedModels', () => {
     const waiting = manager.lease('m1')
     await untilTimers(clock)
     lease.release()
-    expect((await waiting).version).toBe('1')
+    const late = await waiting
     expect(loaded(manager)).toEqual(['m1'])
+    late.release()
   })
 
   it('never unloads eager models, and refuses at once where they take all there is', async () => {
@@ -120,9 +121,9 @@ describe('maxLoadedModels', () => {
     onTestFinished(() => serving.close())
     await serving.models.listed()
     let most = 0
-    let isOver = false
+    const over = new AbortController()
     const watch = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         most = Math.max(most, loaded(serving.models).length)
         await setImmediate()
       }
@@ -130,7 +131,7 @@ describe('maxLoadedModels', () => {
     const answers = await Promise.allSettled(
       Array.from({ length: 200 }, (_, i) => serving.predict(`m${(i * 7) % 20}`, { x: [1, 2, 3, 4] })),
     )
-    isOver = true
+    over.abort()
     await watch
     const failures = answers.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []))
     expect(failures.filter((error) => !ServingError.is(error, 'MODEL_NOT_READY', 'OVERLOADED'))).toEqual([])
