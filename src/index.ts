@@ -24,6 +24,7 @@ export type { Classification, ClassifyOptions, Scored } from './models/classific
 export type { Codec, DecodeContext, EncodeContext, OutputSpec, Outputs } from './models/codec.js'
 export { ModelManager } from './models/manager.js'
 export type { ModelManagerOptions } from './models/manager.js'
+export type { ChangeAction, ChangeListener, ChangeOrigin, ModelChange } from './models/changes.js'
 export type { LoadOptions, RollbackResult } from './models/served-model.js'
 export type { BatchSafety } from './models/batch-safety.js'
 export type { ModelSnapshot, VersionSnapshot } from './models/snapshot.js'

@@ -253,6 +253,9 @@ class RunningServing implements AnyServing, PredictHost {
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
+    this.models.onChange((change) => {
+      this.metrics.changed(this.models.has(change.model) ? change.model : undefined, change)
+    })
     this.models.start(repository, definitionsOf(models, repository === undefined))
   }
 

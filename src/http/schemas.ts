@@ -92,7 +92,7 @@ const version = object(
   ],
 )
 
-const snapshot = object(
+export const snapshot = object(
   {
     name: string,
     description: string,
@@ -106,8 +106,9 @@ const snapshot = object(
   ['description', 'current', 'reason', 'inputs', 'outputs', 'stages'],
 )
 
-const modelName = { type: 'string', description: 'A name of GET /models' }
-const versionName = { type: 'string', description: 'A version, or "latest"' }
+export const modelName = { type: 'string', description: 'A name of GET /models' }
+export const labelName = { type: 'string', description: 'A label of the model' }
+export const versionName = { type: 'string', description: 'A version, or "latest"' }
 
 /** What a model makes of an input: any value, by its task or its own code. */
 const outcome = {
@@ -188,6 +189,32 @@ export const predictVersion = predictRoute(
   'Asks a version of a model',
   object({ model: modelName, version: versionName }),
 )
+
+export const rollbackAnswer = object({
+  version: { ...string, description: 'The version that serves now' },
+  from: { ...string, description: 'The one that served before' },
+  reloaded: { type: 'boolean', description: 'Whether it had to be loaded again' },
+})
+
+/** What differs from one admin route to the next. */
+interface AdminParts {
+  readonly operationId: string
+  readonly summary: string
+  readonly params: JsonSchema
+  readonly body?: JsonSchema | undefined
+  readonly answer: JsonSchema
+}
+
+export function adminSchema({ operationId, summary, params, body, answer }: AdminParts): RouteSchema {
+  return {
+    operationId,
+    summary,
+    tags: ['admin'],
+    params: object(params),
+    ...(body !== undefined && { body }),
+    response: { 200: answer, '4xx': problem, '5xx': problem },
+  }
+}
 
 export const health: RouteSchema = {
   operationId: 'health',

@@ -5,6 +5,7 @@ import { asServingError, ServingError } from '../errors.js'
 import { LearntStore, type Learnt } from './learnt.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { nearest } from '../options.js'
+import { Changes, type ChangeListener, type ChangeOrigin } from './changes.js'
 import { isChecked, type HttpProfile } from './exposure.js'
 import { forClients, listModels } from './repository.js'
 import { CutOff } from './cut-off.js'
@@ -46,6 +47,7 @@ export class ModelManager<N extends string = string> {
   readonly #warned = new Set<string>()
   readonly #stages = new Stages((model) => this.#known(model))
   readonly #limits: LimitsWatch
+  readonly #changes: Changes
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
   #started = true
@@ -65,6 +67,7 @@ export class ModelManager<N extends string = string> {
       stages: this.#stages,
     }
     this.#limits = new LimitsWatch(this.#host.clock)
+    this.#changes = new Changes(this.#host.logger)
   }
 
   /** Finds the models of a repository and of code, and begins to load the version of each that is to serve. */
@@ -135,6 +138,15 @@ export class ModelManager<N extends string = string> {
     return this.#host.learnt.toJSON()
   }
 
+  /**
+   * Tells of each change that was asked for, once it is done or has failed: what an audit trail is made of. What a
+   * listener throws is logged.
+   * @returns ends the subscription
+   */
+  onChange(listener: ChangeListener): () => void {
+    return this.#changes.listen(listener)
+  }
+
   /** What each version is at this moment: what metrics read. */
   *status() {
     for (const [model, { versions }] of this.#models) {
@@ -147,18 +159,22 @@ export class ModelManager<N extends string = string> {
    * is activated or switched to. A failed load leaves what serves untouched.
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, CLOSED
    */
-  async load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
-    const found = await this.#known(model, options.source)
-    const calls = this.#provisional.get(found)
-    if (calls !== undefined) this.#provisional.set(found, calls + 1)
-    try {
-      await found.load(version, options)
-      this.#provisional.delete(found)
-    } catch (error) {
-      this.#forget(found)
-      throw error
-    }
-    return snapshot(found)
+  load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
+    const action = options.activate === true ? 'switch' : 'load'
+    return this.#changes.record({ action, model, to: version }, options, async (change) => {
+      const found = await this.#known(model, options.source)
+      const calls = this.#provisional.get(found)
+      if (calls !== undefined) this.#provisional.set(found, calls + 1)
+      try {
+        const from = await found.load(version, options)
+        if (options.activate === true) change.from = from
+        this.#provisional.delete(found)
+      } catch (error) {
+        this.#forget(found)
+        throw error
+      }
+      return snapshot(found)
+    })
   }
 
   /**
@@ -166,28 +182,41 @@ export class ModelManager<N extends string = string> {
    * they began with; the one that served before stays loaded (`keepPrevious`).
    * @throws ServingError as {@link load}
    */
-  async switchVersion(model: N, version: string): Promise<ModelSnapshot> {
-    const found = await this.#known(model)
-    await found.load(version, { activate: true })
-    return snapshot(found)
+  switchVersion(model: N, version: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#changes.record({ action: 'switch', model, to: version }, origin, async (change) => {
+      const found = await this.#known(model)
+      change.from = found.current?.name // if it fails, that goes on to serve
+      change.from = await found.load(version, { activate: true })
+      return snapshot(found)
+    })
   }
 
   /**
    * Goes back to the version that served before the last switch, and with each further call one more.
    * @throws ServingError MODEL_NOT_FOUND; CONFLICT where there was no switch; as {@link load} where it must reload
    */
-  async rollback(model: N): Promise<RollbackResult> {
-    return (await this.#known(model)).rollback()
+  rollback(model: N, origin: ChangeOrigin = {}): Promise<RollbackResult> {
+    return this.#changes.record({ action: 'rollback', model }, origin, async (change) => {
+      const found = await this.#known(model)
+      change.from = found.current?.name
+      const result = await found.rollback()
+      change.from = result.from
+      change.to = result.version
+      return result
+    })
   }
 
   /**
    * Frees a version that is not current, or without `version` the whole model, once the requests on it have ended.
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND; CONFLICT for the version that serves
    */
-  async unload(model: N, version?: string): Promise<ModelSnapshot> {
-    const found = await this.#known(model)
-    await found.unload(version)
-    return snapshot(found)
+  unload(model: N, version?: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#changes.record({ action: 'unload', model, from: version }, origin, async (change) => {
+      const found = await this.#known(model)
+      change.from = version ?? found.current?.name
+      await found.unload(version)
+      return snapshot(found)
+    })
   }
 
   /** Forgets a model that only failed loads spoke of, with the last of them. */

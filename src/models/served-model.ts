@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
+import type { ChangeOrigin } from './changes.js'
 import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import type { LearntStore } from './learnt.js'
@@ -23,7 +24,7 @@ export type ModelDefinition =
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
   | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }
 
-export interface LoadOptions {
+export interface LoadOptions extends ChangeOrigin {
   /** The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one. */
   readonly source?: string
   /** Makes the version current once it is loaded. Default: only where the model has no current version. */
@@ -33,6 +34,8 @@ export interface LoadOptions {
 export interface RollbackResult {
   /** The version that serves now. */
   readonly version: string
+  /** The one that served before. */
+  readonly from: string
   /** Whether it was no longer resident, and had to be loaded again. */
   readonly reloaded: boolean
 }
@@ -206,9 +209,16 @@ export class ServedModel {
     return (version === undefined ? this.current : this.versions.get(version))?.lease()
   }
 
-  /** @throws as {@link ModelManager.load} */
-  load(name: string, options: LoadOptions): Promise<void> {
-    return this.#change(() => this.#load(name, options))
+  /**
+   * @returns the version that was current until then
+   * @throws as {@link ModelManager.load}
+   */
+  load(name: string, options: LoadOptions): Promise<string | undefined> {
+    return this.#change(async () => {
+      const from = this.current?.name
+      await this.#load(name, options)
+      return from
+    })
   }
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
@@ -336,8 +346,9 @@ export class ServedModel {
   /** Makes the version that was current before current again. @throws ServingError CONFLICT */
   rollback(): Promise<RollbackResult> {
     return this.#change(async () => {
+      const from = this.#history.at(-1)
       const target = this.#history.at(-2)
-      if (target === undefined) {
+      if (from === undefined || target === undefined) {
         throw new ServingError(
           'CONFLICT',
           `model "${this.name}" was never switched: there is nothing to go back to.`,
@@ -347,7 +358,7 @@ export class ServedModel {
       await this.#load(target, { activate: false })
       this.#history.pop()
       this.#activate(this.version(target))
-      return { version: target, reloaded }
+      return { version: target, from, reloaded }
     })
   }
 

@@ -43,6 +43,7 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
   onTestFinished(() => serving.close())
   for (const input of ['a', 'a', 'b', 'c', 'd']) await serving.predict('m', input)
   await expect(serving.predict('m', 'busy')).rejects.toMatchObject({ code: 'QUEUE_FULL' })
+  await serving.models.load('m', '1')
 
   const { body } = await serving.metrics.exposition()
   expect(documented().sort()).toEqual(exposed(body).sort())

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 import { providerFields } from '../../src/execution/providers.js'
 import { sessionFields } from '../../src/execution/session-options.js'
+import { adminFields } from '../../src/http/admin-access.js'
 import { contextFields, doorFields } from '../../src/http/door-options.js'
 import { customFields, onnxFields } from '../../src/models/definition.js'
 import { exposureFields } from '../../src/models/exposure.js'
@@ -111,6 +112,7 @@ export const sections: Readonly<Record<string, Section>> = {
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
   },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
+  admin: { fields: without(adminFields), documentedBy: ['src/http/admin-access.ts#AdminOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
   Fastify: {
     // It has no table of fields of its own: what it takes, TypeScript and Fastify say.
