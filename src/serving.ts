@@ -12,7 +12,18 @@ import { ModelManager } from './models/manager.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
-import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
+import {
+  checkFields,
+  fields,
+  integer,
+  isPlainObject,
+  oneOf,
+  provided,
+  show,
+  text,
+  type Fields,
+} from './options.js'
+import { replicaFields, type ReplicaOptions } from './state/replicas.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
 import { predict, type PredictHost } from './predict.js'
 import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction.js'
@@ -39,6 +50,13 @@ export interface ServingOptions {
   readonly learned?: Learnt
   /** How long `close` waits for requests under way before it refuses them, in milliseconds. Default: 30,000. */
   readonly drainTimeoutMs?: number
+  /**
+   * A folder that the processes serving the same models share: they serve the same versions, and what was decided
+   * outlives them. Default: none, the process decides alone.
+   */
+  readonly stateDir?: string
+  /** How the processes of `stateDir` agree. */
+  readonly replicas?: ReplicaOptions
 }
 
 export interface CreateServingOptions extends ServingOptions {
@@ -146,6 +164,8 @@ export const servingFields: Fields<CreateServingOptions> = {
   maxEventLoopDelayMs: integer(0),
   learned: learntOption,
   drainTimeoutMs: integer(0, 2 ** 31 - 1),
+  stateDir: text,
+  replicas: fields(replicaFields),
 }
 
 /** How each option of a prediction is checked. */
@@ -240,6 +260,8 @@ class RunningServing implements AnyServing, PredictHost {
     maxEventLoopDelayMs = 1000,
     learned,
     drainTimeoutMs,
+    stateDir,
+    replicas,
   }: CreateServingOptions) {
     this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
@@ -250,6 +272,8 @@ class RunningServing implements AnyServing, PredictHost {
       logger,
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
       ...(learned !== undefined && { learned }),
+      ...(stateDir !== undefined && { stateDir }),
+      ...(replicas !== undefined && { replicas }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
     })
@@ -305,7 +329,8 @@ class RunningServing implements AnyServing, PredictHost {
 
   readiness(): ReadinessReport {
     if (this.#closing !== undefined) return readiness(['the serving is closing'])
-    return readiness(this.#draining === undefined ? this.models.problems() : ['the serving is draining'])
+    const problems = this.#draining === undefined ? this.models.problems() : ['the serving is draining']
+    return readiness(problems, this.models.replicas)
   }
 
   drain(): Promise<void> {

@@ -44,8 +44,14 @@ const problem = object(
 )
 
 const readiness = object(
-  { status: { type: 'string', enum: ['ready', 'not_ready'] }, timestamp: number, problems: list(string) },
-  ['problems'],
+  {
+    status: { type: 'string', enum: ['ready', 'not_ready'] },
+    timestamp: number,
+    problems: list(string),
+    warnings: list(string),
+    generation: { type: 'integer', description: "Of the replicas' shared state" },
+  },
+  ['problems', 'warnings', 'generation'],
 )
 
 const tensor = object({

@@ -18,6 +18,7 @@ import {
   type RollbackResult,
 } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
+import { Replicas, type ReplicaOptions } from '../state/replicas.js'
 import { Stages } from './stages.js'
 import type { Lease } from './lease.js'
 
@@ -33,6 +34,10 @@ export interface ModelManagerOptions {
   readonly learned?: Learnt
   /** How long {@link ModelManager.close} waits for requests under way. Default: 30,000. */
   readonly drainTimeoutMs?: number
+  /** The folder where processes agree on what they serve. Default: none, this one is alone. */
+  readonly stateDir?: string
+  /** How they agree. */
+  readonly replicas?: ReplicaOptions
 }
 
 /**
@@ -41,20 +46,21 @@ export interface ModelManagerOptions {
  */
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
-  readonly #host: Required<Omit<ModelManagerOptions, 'learned'>> & ModelHost
+  readonly #host: Required<Omit<ModelManagerOptions, 'learned' | 'stateDir' | 'replicas'>> & ModelHost
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
   readonly #stages = new Stages((model) => this.#known(model))
   readonly #limits: LimitsWatch
   readonly #changes: Changes
+  readonly #replicas: Replicas | undefined
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
   #started = true
   #startupError: ServingError | undefined
   #closing: Promise<void> | undefined
 
-  constructor({ learned, ...options }: ModelManagerOptions = {}) {
+  constructor({ learned, stateDir, replicas = {}, ...options }: ModelManagerOptions = {}) {
     this.#host = {
       logger: consoleLogger,
       clock: systemClock,
@@ -65,9 +71,15 @@ export class ModelManager<N extends string = string> {
       cutOff: new CutOff(),
       learnt: new LearntStore(learned),
       stages: this.#stages,
+      desiredVersion: (model) => this.#replicas?.currentOf(model),
     }
     this.#limits = new LimitsWatch(this.#host.clock)
     this.#changes = new Changes(this.#host.logger)
+    if (stateDir !== undefined) {
+      const { logger, clock } = this.#host
+      const host = { models: this.#models, changes: this.#changes, logger, clock }
+      this.#replicas = new Replicas(stateDir, replicas, host)
+    }
   }
 
   /** Finds the models of a repository and of code, and begins to load the version of each that is to serve. */
@@ -80,6 +92,7 @@ export class ModelManager<N extends string = string> {
     repository: string | undefined,
     definitions: ReadonlyMap<string, ModelDefinition>,
   ): Promise<void> {
+    await this.#replicas?.open()
     const all = new Map(definitions)
     if (repository !== undefined) {
       try {
@@ -93,6 +106,12 @@ export class ModelManager<N extends string = string> {
       }
     }
     for (const [name, definition] of all) void this.#add(name, definition).begin()
+    this.#replicas?.start()
+  }
+
+  /** What the replicas of {@link ModelManagerOptions.stateDir} agree on; undefined where this process is alone. */
+  get replicas(): Replicas | undefined {
+    return this.#replicas
   }
 
   #add(name: string, definition: ModelDefinition): ServedModel {
@@ -166,8 +185,14 @@ export class ModelManager<N extends string = string> {
       const calls = this.#provisional.get(found)
       if (calls !== undefined) this.#provisional.set(found, calls + 1)
       try {
-        const from = await found.load(version, options)
-        if (options.activate === true) change.from = from
+        const isShared = options.source === undefined
+        const isSwitch = options.activate === true
+        if (isShared && isSwitch) change.from = await this.#switch(found, version, options)
+        else {
+          const from = await found.load(version, options)
+          if (isSwitch) change.from = from
+          else if (isShared) await this.#replicas?.keepLoaded(model, version, true, options)
+        }
         this.#provisional.delete(found)
       } catch (error) {
         this.#forget(found)
@@ -186,7 +211,7 @@ export class ModelManager<N extends string = string> {
     return this.#changes.record({ action: 'switch', model, to: version }, origin, async (change) => {
       const found = await this.#known(model)
       change.from = found.current?.name // if it fails, that goes on to serve
-      change.from = await found.load(version, { activate: true })
+      change.from = await this.#switch(found, version, origin)
       return snapshot(found)
     })
   }
@@ -199,7 +224,7 @@ export class ModelManager<N extends string = string> {
     return this.#changes.record({ action: 'rollback', model }, origin, async (change) => {
       const found = await this.#known(model)
       change.from = found.current?.name
-      const result = await found.rollback()
+      const result = await (this.#replicas?.rollback(found, origin) ?? found.rollback())
       change.from = result.from
       change.to = result.version
       return result
@@ -215,8 +240,14 @@ export class ModelManager<N extends string = string> {
       const found = await this.#known(model)
       change.from = version ?? found.current?.name
       await found.unload(version)
+      if (version !== undefined) await this.#replicas?.keepLoaded(model, version, false, origin)
       return snapshot(found)
     })
+  }
+
+  /** Makes a version current, of all replicas where there are others. @returns the one that was until then */
+  #switch(model: ServedModel, version: string, origin: ChangeOrigin): Promise<string | undefined> {
+    return this.#replicas?.switchTo(model, version, origin) ?? model.load(version, { activate: true })
   }
 
   /** Forgets a model that only failed loads spoke of, with the last of them. */
@@ -359,6 +390,7 @@ export class ModelManager<N extends string = string> {
 
   async #close(): Promise<void> {
     await this.#starting
+    await this.#replicas?.close()
     const { clock, drainTimeoutMs, cutOff } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), drainTimeoutMs)
     await cutOff.within(this.#stages.unasked()).catch(() => {}) // those that take too long are refused below

@@ -47,6 +47,8 @@ export interface ModelHost {
   readonly cutOff: CutOff
   readonly learnt: LearntStore
   readonly stages: Stages
+  /** The version that the replicas have decided on, which wins over configuration at start. */
+  readonly desiredVersion: (model: string) => string | undefined
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
 }
@@ -156,7 +158,8 @@ export class ServedModel {
   async #loadFirst(): Promise<void> {
     await this.#configure()
     if (this.versions.size === 0) this.#register(await this.#list())
-    const name = this.#history.at(-1) ?? this.options.current ?? this.versionNames()[0]
+    const desired = this.#history.at(-1) ?? this.host.desiredVersion(this.name)
+    const name = desired ?? this.options.current ?? this.versionNames()[0]
     if (name !== undefined) await this.#load(name, { activate: true })
   }
 

@@ -20,6 +20,7 @@ import type { Field } from '../../src/options.js'
 import { stagePredictFields } from '../../src/predict-stage.js'
 import { pipelineFields, stageFields } from '../../src/pipeline.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
+import { replicaFields } from '../../src/state/replicas.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -46,6 +47,7 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(servingFields),
     documentedBy: ['src/serving.ts#ServingOptions', 'src/serving.ts#CreateServingOptions'],
   },
+  replicas: { fields: without(replicaFields), documentedBy: ['src/state/replicas.ts#ReplicaOptions'] },
   'Every model': { fields: without(commonFields), documentedBy: [common] },
   'ONNX models': {
     fields: without(modelFields, commonFields),

@@ -96,6 +96,11 @@ app.use(
 )
 // #endregion
 
+// #region replicas
+const replica = createServing({ repository: './models', stateDir: '/shared/mlserving' })
+// #endregion
+await replica.close()
+
 // #region nest
 onExpress.use('/ml', mlServing(serving))
 // Nest brings a Fastify of its own, and with it types of its own.
