@@ -108,7 +108,7 @@ export class Replicas {
   async switchTo(model: FollowedModel, version: string, origin: ChangeOrigin): Promise<string | undefined> {
     await this.open()
     return this.#follower.alone(model.name, async () => {
-      this.#refuseQuarantined(model.name, version)
+      refuseQuarantined(this.desiredOf(model.name), model.name, version)
       await model.load(version, {})
       return this.#change(model, version, 'switch', origin, (from) => switchedTo(version, from))
     })
@@ -122,7 +122,7 @@ export class Replicas {
   async rollback(model: FollowedModel, origin: ChangeOrigin): Promise<RollbackResult> {
     await this.open()
     return this.#follower.alone(model.name, async () => {
-      const { history } = desiredOf(await this.#file.read(), model.name)
+      const { history } = desiredOf(await this.#file.sound(), model.name)
       const version = history.at(-2)
       const from = history.at(-1)
       if (version === undefined || from === undefined) {
@@ -160,19 +160,12 @@ export class Replicas {
   /** Whether all replicas are to have a version loaded beside the one that serves. */
   async keepLoaded(model: string, version: string, isKept: boolean, origin: ChangeOrigin): Promise<void> {
     await this.open()
-    const { loaded, current } = desiredOf(await this.#file.read(), model)
+    const { loaded, current } = desiredOf(await this.#file.sound(), model)
     if (loaded.includes(version) === isKept || current === version) return
     await this.amend(model, isKept ? 'load' : 'unload', origin, ({ loaded }) => {
       const others = loaded.filter((name) => name !== version)
       return { loaded: isKept ? [...others, version] : others }
     })
-  }
-
-  #refuseQuarantined(model: string, version: string): void {
-    const { quarantined } = this.desiredOf(model)
-    const found = Object.hasOwn(quarantined, version) ? quarantined[version] : undefined
-    if (found === undefined) return
-    throw new ServingError('CONFLICT', `${model}@${version} is in quarantine: ${found.reason}`)
   }
 
   async #change(
@@ -193,6 +186,7 @@ export class Replicas {
         const { pending, revision: decidedBefore } = desiredOf(before, name)
         if (pending?.id !== id) throw changing(name)
         revision = decidedBefore
+        refuseQuarantined(desiredOf(before, name), name, version)
         const decided = decide(before, name, this.#id, action, origin, decision(model.current?.name))
         return { ...decided, models: { ...decided.models, [name]: withoutPending(desiredOf(decided, name)) } }
       })
@@ -213,6 +207,7 @@ export class Replicas {
       if (pending !== undefined && pending.replica !== this.#id && live.has(pending.replica)) {
         throw changing(model)
       }
+      refuseQuarantined(desired, model, version)
       return withModel(state, model, { ...desired, pending: { id, replica: this.#id, version } })
     })
   }
@@ -269,6 +264,13 @@ export class Replicas {
 function lacks({ id, models }: Heartbeat, own: string, model: string, version: string): boolean {
   const found = Object.hasOwn(models, model) ? models[model] : undefined
   return id !== own && found !== undefined && !found.loaded.includes(version)
+}
+
+/** @throws ServingError CONFLICT */
+function refuseQuarantined({ quarantined }: DesiredModel, model: string, version: string): void {
+  const found = Object.hasOwn(quarantined, version) ? quarantined[version] : undefined
+  if (found === undefined) return
+  throw new ServingError('CONFLICT', `${model}@${version} is in quarantine: ${found.reason}`)
 }
 
 function changing(model: string): ServingError {

@@ -39,21 +39,27 @@ export class StateFile {
   /**
    * Changes the state, one process at a time.
    * @param next gives the next generation, or throws where the change does not fit; it may be called again
-   * @throws ServingError CONFLICT for a file that is broken, which is left as it is; what `next` throws
+   * @throws ServingError CONFLICT for a file that can't be written, or is broken, which is left as it is; what `next`
+   *   throws
    */
   async change(next: (state: DesiredState) => DesiredState): Promise<DesiredState> {
-    for (;;) {
-      const changed = await this.#lock.hold(async (isHeld) => {
-        const state = next(await this.#sound())
-        if (!(await isHeld())) return undefined
-        await writeAtomically(this.path, `${JSON.stringify(state, undefined, 2)}\n`, true)
-        return state
-      })
-      if (changed !== undefined) return changed
+    try {
+      for (;;) {
+        const changed = await this.#lock.hold(async (isHeld) => {
+          const state = next(await this.sound())
+          if (!(await isHeld())) return undefined
+          await writeAtomically(this.path, `${JSON.stringify(state, undefined, 2)}\n`, true)
+          return state
+        })
+        if (changed !== undefined) return changed
+      }
+    } catch (error) {
+      throw asServingError(error, 'CONFLICT', 'the state file could not be changed')
     }
   }
 
-  async #sound(): Promise<DesiredState> {
+  /** What a change starts from. @throws ServingError CONFLICT for a file that is broken or can't be read */
+  async sound(): Promise<DesiredState> {
     try {
       return await this.read()
     } catch (error) {

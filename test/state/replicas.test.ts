@@ -256,7 +256,7 @@ test('a folder that can not be made is told, and the process serves by configura
   const a = await replica({ stateDir })
   expect(a.current()).toBe('1')
   expect(a.serving.readiness()).toMatchObject({ status: 'ready', warnings: [expect.any(String)] })
-  await expect(a.models.switchVersion('m', '2')).rejects.toMatchObject({ code: expect.any(String) })
+  await expect(a.models.switchVersion('m', '2')).rejects.toMatchObject({ code: 'CONFLICT' })
   expect(a.current()).toBe('1')
 })
 
