@@ -70,7 +70,7 @@ export class Heartbeats {
     const at = new Date().toISOString()
     const heartbeat: Heartbeat = { id, pid, host: hostname(), at, generation, models }
     await writeAtomically(this.#file, JSON.stringify(heartbeat), false)
-    if (this.#isEnded) await rm(this.#file, { force: true })
+    await this.#removeIfEnded() // meanwhile
   }
 
   /** The replicas that live, this one included once it has beaten. */
@@ -102,7 +102,11 @@ export class Heartbeats {
   /** This replica is no more: none waits for it. */
   async end(): Promise<void> {
     this.#isEnded = true
-    await rm(this.#file, { force: true }).catch(() => {})
+    await this.#removeIfEnded().catch(() => {})
+  }
+
+  async #removeIfEnded(): Promise<void> {
+    if (this.#isEnded) await rm(this.#file, { force: true })
   }
 }
 

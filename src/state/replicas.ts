@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { ServingError } from '../errors.js'
+import { asServingError, ServingError } from '../errors.js'
 import type { ChangeAction, ChangeOrigin } from '../models/changes.js'
 import { closed } from '../models/names.js'
 import type { RollbackResult } from '../models/served-model.js'
@@ -94,9 +94,11 @@ export class Replicas {
     return this.desiredOf(model).current
   }
 
-  /** The replicas that live. */
+  /** The replicas that live. @throws ServingError CONFLICT where the folder can't be read */
   live(): Promise<Heartbeat[]> {
-    return this.#heartbeats.live()
+    return this.#heartbeats.live().catch((error: unknown) => {
+      throw asServingError(error, 'CONFLICT', 'the other replicas could not be looked at')
+    })
   }
 
   /**

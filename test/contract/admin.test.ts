@@ -227,7 +227,7 @@ describe.each(hosts)('$name', ({ start }) => {
     '2%00',
     '.git',
     'latest',
-    '2%0d%0ax-injected: 1',
+    '2%0d%0ax-injected:%201',
     'v'.repeat(129),
     'constructor%2f',
   ])('%j can name no version', async (version) => {
@@ -315,8 +315,8 @@ describe.each(hosts)('$name', ({ start }) => {
     [{ token, authorize: () => 'ann' }, /one of authorize and token/],
     [{ tokens: token }, /Did you mean "token"/],
     [{ authorize: 'ann' }, /authorize must be a function/],
-  ])('the option %j is refused at once, without a token in the message', async (options, message) => {
-    const failure: unknown = await start(serving, { admin: options as object }).then(
+  ])('the option %j is refused at once, without a token in the message', async (options: object, message) => {
+    const failure: unknown = await start(serving, { admin: options }).then(
       () => undefined,
       (error: unknown) => error,
     )

@@ -43,7 +43,7 @@ async function replica({
   await serving.ready()
   // The others wait for it once it has told what it has.
   while (
-    (await serving.models.replicas?.live())?.some(
+    (await serving.models.replicas?.live().catch(() => []))?.some(
       ({ id, models }) => !id.startsWith('dead') && (models.m?.loaded.length ?? 0) === 0,
     )
   )

@@ -33,12 +33,12 @@ test('of changes made at once none is lost, and nothing is left beside the file'
 test('whoever reads while others write sees a whole state', async () => {
   const dir = folder()
   const file = new StateFile(dir, systemClock)
-  let isWriting = true
+  const writer = { isDone: false }
   const writing = (async () => {
     for (let i = 0; i < 30; i++) await touch(file)
-  })().finally(() => (isWriting = false))
+  })().finally(() => (writer.isDone = true))
   const seen: number[] = []
-  while (isWriting) seen.push((await new StateFile(dir, systemClock).read()).generation)
+  while (!writer.isDone) seen.push((await new StateFile(dir, systemClock).read()).generation)
   await writing
   expect(seen).toEqual([...seen].sort((a, b) => a - b))
 })
@@ -108,15 +108,15 @@ test('who held the lock so long that it was taken for dead is told, and leaves t
 
 test('a lock that can not be had is a CONFLICT, in bounded time', async () => {
   const path = join(folder(), 'state.lock')
-  let isOver = false
+  const holders = { isOver: false }
   // Another holder every time one looks.
   const others = (async () => {
-    for (let i = 0; !isOver; i++) {
+    for (let i = 0; !holders.isOver; i++) {
       writeFileSync(path, `${i}`)
       await sleep(1)
     }
   })()
   await expect(new StateLock(path, fast).hold(async () => {})).rejects.toMatchObject({ code: 'CONFLICT' })
-  isOver = true
+  holders.isOver = true
   await others
 })

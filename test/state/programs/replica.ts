@@ -28,7 +28,7 @@ const serving = createServing({
   replicas: { intervalMs: 50, deadAfterIntervals: 20, waitMs: 10_000 },
 })
 
-async function obey(line: string): Promise<unknown> {
+async function obey(line: string): Promise<string | undefined> {
   const [command, version = ''] = line.split(' ')
   switch (command) {
     case 'switch':
@@ -36,7 +36,7 @@ async function obey(line: string): Promise<unknown> {
     case 'rollback':
       return (await serving.models.rollback('m')).version
     case 'predict':
-      return (await serving.predict('m', 1 as never)).prediction
+      return (await serving.predict('m', 1)).prediction
     default:
       return serving.models.get('m').current
   }
@@ -47,8 +47,8 @@ async function main(): Promise<void> {
   console.log('ready')
   for await (const line of createInterface({ input: process.stdin })) {
     await obey(line).then(
-      (answer) => console.log(`${answer}`),
-      (error: { code?: string }) => console.log(`${error.code}`),
+      (answer) => console.log(answer),
+      (error: unknown) => console.log((error as { code?: string }).code),
     )
   }
   await serving.close()
