@@ -8,8 +8,8 @@ import { StateFile } from '../../src/state/state-file.js'
 import { StateLock } from '../../src/state/state-lock.js'
 import { temporaryRepository } from '../models/temporary-repository.js'
 
-/** A clock on which a second is ten milliseconds. */
-const fast: Clock = { ...systemClock, now: () => systemClock.now() * 100 }
+/** A clock on which a second is fifty milliseconds. */
+const fast: Clock = { ...systemClock, now: () => systemClock.now() * 20 }
 
 const folder = () => temporaryRepository({})
 
