@@ -38,6 +38,16 @@ export const errorTable = {
     retryable: false,
     meaning: "Over HTTP nothing would check the input before the model's own code has it.",
   },
+  UNAUTHORIZED: {
+    status: 401,
+    retryable: false,
+    meaning: 'An admin route was asked without a token that counts.',
+  },
+  FORBIDDEN: {
+    status: 403,
+    retryable: false,
+    meaning: 'The host does not let this caller use admin routes.',
+  },
   MODEL_NOT_FOUND: { status: 404, retryable: false, meaning: 'No model of that name.' },
   VERSION_NOT_FOUND: {
     status: 404,

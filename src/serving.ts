@@ -13,7 +13,18 @@ import { watchOption, type WatchOptions } from './models/watch-options.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
 import type { ModelDefinition } from './models/served-model.js'
-import { checkFields, integer, isPlainObject, oneOf, provided, show, text, type Fields } from './options.js'
+import {
+  checkFields,
+  fields,
+  integer,
+  isPlainObject,
+  oneOf,
+  provided,
+  show,
+  text,
+  type Fields,
+} from './options.js'
+import { replicaFields, type ReplicaOptions } from './state/replicas.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
 import { predict, type PredictHost } from './predict.js'
 import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction.js'
@@ -46,9 +57,12 @@ export interface ServingOptions {
    */
   readonly watch?: true | WatchOptions
   /**
-   * A folder for what is kept on disk: artifacts that were fetched or given as bytes. Default: the user's cache folder.
+   * A folder for what is kept on disk: artifacts that were fetched or given as bytes, and what the processes that share it
+   * have decided to serve, which outlives them. Default: the user's cache folder, and the process decides alone.
    */
   readonly stateDir?: string
+  /** How the processes of `stateDir` agree. */
+  readonly replicas?: ReplicaOptions
   /**
    * Models that may be loaded, or being loaded, at once: beyond it, lazy ones that nobody uses are unloaded, the least
    * recently used first. Default: any number.
@@ -170,6 +184,7 @@ export const servingFields: Fields<CreateServingOptions> = {
   stateDir: text,
   maxLoadedModels: integer(1),
   memoryLimitBytes: integer(1),
+  replicas: fields(replicaFields),
 }
 
 /** How each option of a prediction is checked. */
@@ -269,6 +284,7 @@ class RunningServing implements AnyServing, PredictHost {
     stateDir,
     maxLoadedModels,
     memoryLimitBytes,
+    replicas,
   }: CreateServingOptions) {
     this.loopDelay = new LoopDelay(maxEventLoopDelayMs)
     if (permits !== undefined) setPermits(permits)
@@ -281,6 +297,7 @@ class RunningServing implements AnyServing, PredictHost {
       ...(learned !== undefined && { learned }),
       maxLoadedModels,
       memoryLimitBytes,
+      ...(replicas !== undefined && { replicas }),
       onLoaded: (model, version, loadTimeMs) => this.metrics.loaded(model, version, loadTimeMs),
       watch,
       stateDir,
@@ -288,6 +305,9 @@ class RunningServing implements AnyServing, PredictHost {
       onConfigFailed: (model) => this.metrics.configFailed(model),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
       onShadow: (model, version, result) => this.metrics.shadowed(model, version, result),
+    })
+    this.models.onChange((change) => {
+      this.metrics.changed(this.models.has(change.model) ? change.model : undefined, change)
     })
     this.models.start(repository, definitionsOf(models, repository === undefined))
   }
@@ -338,7 +358,8 @@ class RunningServing implements AnyServing, PredictHost {
 
   readiness(): ReadinessReport {
     if (this.#closing !== undefined) return readiness(['the serving is closing'])
-    return readiness(this.#draining === undefined ? this.models.problems() : ['the serving is draining'])
+    const problems = this.#draining === undefined ? this.models.problems() : ['the serving is draining']
+    return readiness(problems, this.models.replicas)
   }
 
   drain(): Promise<void> {

@@ -1,3 +1,4 @@
+import { adminOption, type AdminOptions } from './admin-access.js'
 import { checkFields, func, integer, oneOf, provided, type Fields } from '../options.js'
 import type { PredictOptions } from '../prediction.js'
 import { predictFields } from '../serving.js'
@@ -24,7 +25,7 @@ export interface DoorOptions<R = never> {
   readonly maxBodyElements?: number
   /** The most `instances` of one request. Default: 1000. */
   readonly maxInstances?: number
-  /** The groups of routes that are mounted; others stay the host's. Default: all. */
+  /** The groups of routes that are mounted; others stay the host's. Default: all, `'admin'` only with the option `admin`. */
   readonly routes?: readonly RouteGroup[]
   /**
    * Who answers errors: `'problem'`, the door itself with problem details, or `'host'`, the host's own error handler,
@@ -36,6 +37,8 @@ export interface DoorOptions<R = never> {
    * A method, so that a request type of the host's own fits. Default: nobody in particular.
    */
   context?(request: R): RequestContext | undefined | Promise<RequestContext | undefined>
+  /** Who may change what serves, by the routes below `/admin`. Default: nobody, there are no such routes. */
+  readonly admin?: AdminOptions<R>
 }
 
 export const doorFields: Fields<DoorOptions> = {
@@ -52,6 +55,7 @@ export const doorFields: Fields<DoorOptions> = {
   ),
   errors: oneOf('problem', 'host'),
   context: func(),
+  admin: adminOption,
 }
 
 export const contextFields: Fields<RequestContext> = {

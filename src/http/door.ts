@@ -3,12 +3,13 @@ import type { Logger } from '../logger.js'
 import { checkFields, isPlainObject, show } from '../options.js'
 import { borrowDefaultServing } from '../default-serving.js'
 import { createServing, isServing, type AnyServing, type CreateServingOptions } from '../serving.js'
+import { AdminAccess } from './admin-access.js'
 import { checkContext, doorFields, type DoorOptions } from './door-options.js'
 import type { HandedOn, HttpRequest, HttpResponse } from './exchange.js'
 import type { Limits } from './native.js'
 import { problem } from './problem.js'
 import { requestIdOf } from './request-id.js'
-import { routes, type Route } from './routes.js'
+import { routeGroups, routes, type Route } from './routes.js'
 
 /** A serving behind HTTP: answers a route's requests, and never throws. */
 export class Door {
@@ -16,6 +17,7 @@ export class Door {
   readonly routes: readonly Route[]
   readonly #options: DoorOptions
   readonly #limits: Limits
+  readonly #access: AdminAccess | undefined
   #isDraining = false
 
   private constructor(
@@ -31,7 +33,11 @@ export class Door {
     } = options
     this.#options = options
     this.#limits = { maxBodyBytes, maxBodyDepth, maxBodyElements, maxInstances }
-    this.routes = routes.filter(({ group }) => options.routes?.includes(group) ?? true)
+    this.#access = options.admin && new AdminAccess(options.admin)
+    const groups = options.routes ?? routeGroups
+    this.routes = routes.filter(
+      ({ group }) => groups.includes(group) && (group !== 'admin' || this.#access !== undefined),
+    )
   }
 
   /**
@@ -49,6 +55,12 @@ export class Door {
     const own = isServing(source) || typeof source === 'string' ? source : servingOptionsIn(source)
     const merged: unknown = { ...(own === source ? {} : doorOptionsIn(source)), ...options }
     checkFields<DoorOptions>(merged, doorFields, 'mlServing()', 'INVALID_OPTIONS')
+    if (merged.routes?.includes('admin') === true && merged.admin === undefined) {
+      throw new ServingError(
+        'INVALID_OPTIONS',
+        'mlServing(): routes has "admin", which needs the option admin.',
+      )
+    }
     if (isServing(own)) return new Door(own, async () => {}, merged)
     const byDefault = logger === undefined ? {} : { logger }
     if (own === undefined) {
@@ -91,6 +103,16 @@ export class Door {
         return handedOn(error, requestId)
       }
     }
+    let actor: string | undefined
+    if (route.group === 'admin') {
+      try {
+        const access = await this.#access?.actorOf(request)
+        if (typeof access !== 'string') return this.#refused(route, access, requestId)
+        actor = access
+      } catch (error) {
+        return handedOn(error, requestId)
+      }
+    }
     try {
       const context = checkContext(said)
       requestId = context.requestId ?? requestId
@@ -102,17 +124,27 @@ export class Door {
         request,
         requestId,
         context,
+        ...(actor !== undefined && { actor }),
       })
       return withCommonHeaders(response, requestId)
     } catch (error) {
-      return this.#failure(error, requestId)
+      return this.#failure(error, requestId, actor !== undefined)
     }
   }
 
-  #failure(cause: unknown, requestId: string): HttpResponse | HandedOn {
+  #refused(
+    { method, path }: Route,
+    error: ServingError | undefined,
+    requestId: string,
+  ): HttpResponse | HandedOn {
+    this.serving.logger.warn({ requestId, method, path, code: error?.code }, 'an admin request was refused')
+    return this.#failure(error, requestId)
+  }
+
+  #failure(cause: unknown, requestId: string, isTrusted = false): HttpResponse | HandedOn {
     const error = asServingError(cause)
     if (this.#options.errors === 'host') return handedOn(error, requestId)
-    return withCommonHeaders(problem(error, requestId, this.serving.logger), requestId)
+    return withCommonHeaders(problem(error, requestId, this.serving.logger, isTrusted), requestId)
   }
 }
 

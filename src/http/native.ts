@@ -19,6 +19,8 @@ export interface Exchange {
   readonly requestId: string
   /** What the host says of the request. */
   readonly context: RequestContext
+  /** Who is asking, of an admin route. */
+  readonly actor?: string
 }
 
 export function getHealth(): HttpResponse {

@@ -6,8 +6,9 @@ import type { HttpResponse } from './exchange.js'
 /**
  * An error as RFC 9457 problem details with our `code`. What a 500 says in detail stays in the log, beside the
  * request's id: it may quote user code.
+ * @param isTrusted whether whoever asks may read it all the same; of a defect the log alone tells
  */
-export function problem(cause: unknown, requestId: string, logger: Logger): HttpResponse {
+export function problem(cause: unknown, requestId: string, logger: Logger, isTrusted = false): HttpResponse {
   const error = asServingError(cause)
   if (!error.expose) logger.error({ err: error, requestId }, error.message)
   const body = {
@@ -15,7 +16,10 @@ export function problem(cause: unknown, requestId: string, logger: Logger): Http
     title: STATUS_CODES[error.status] ?? error.code,
     status: error.status,
     code: error.code,
-    detail: problemDetail(error),
+    detail: problemDetail({
+      expose: error.expose || (isTrusted && error.code !== 'INTERNAL'),
+      message: error.message,
+    }),
     request_id: requestId,
   }
   return {

@@ -1,15 +1,16 @@
+import { adminRoutes } from './admin.js'
 import type { HttpResponse } from './exchange.js'
 import { getHealth, getMetrics, getModel, getModels, getReady, type Exchange } from './native.js'
 import { postPredict } from './predict-route.js'
 import * as schemas from './schemas.js'
 
 /** Routes that a door mounts together. */
-export const routeGroups = ['health', 'predict', 'models', 'metrics'] as const
+export const routeGroups = ['health', 'predict', 'models', 'metrics', 'admin'] as const
 
 export type RouteGroup = (typeof routeGroups)[number]
 
 export interface Route {
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** Segments that begin with a colon are parameters. */
   readonly path: string
   readonly group: RouteGroup
@@ -40,4 +41,5 @@ export const routes: readonly Route[] = [
     schema: schemas.predictVersion,
     handle: postPredict,
   },
+  ...adminRoutes,
 ]

@@ -44,8 +44,14 @@ const problem = object(
 )
 
 const readiness = object(
-  { status: { type: 'string', enum: ['ready', 'not_ready'] }, timestamp: number, problems: list(string) },
-  ['problems'],
+  {
+    status: { type: 'string', enum: ['ready', 'not_ready'] },
+    timestamp: number,
+    problems: list(string),
+    warnings: list(string),
+    generation: { type: 'integer', description: "Of the replicas' shared state" },
+  },
+  ['problems', 'warnings', 'generation'],
 )
 
 const tensor = object({
@@ -112,7 +118,7 @@ const shadow = object(
   'The version that is given copies of requests, and what became of them',
 )
 
-const snapshot = object(
+export const snapshot = object(
   {
     name: string,
     description: string,
@@ -127,11 +133,23 @@ const snapshot = object(
     outputs: list(tensor),
     stages: list(object({ model: string, version: string }, ['version'])),
   },
-  ['description', 'current', 'labels', 'canary', 'shadow', 'reason', 'configReason', 'inputs', 'outputs', 'stages'],
+  [
+    'description',
+    'current',
+    'labels',
+    'canary',
+    'shadow',
+    'reason',
+    'configReason',
+    'inputs',
+    'outputs',
+    'stages',
+  ],
 )
 
-const modelName = { type: 'string', description: 'A name of GET /models' }
-const versionName = { type: 'string', description: 'A version, a label, or "latest"' }
+export const modelName = { type: 'string', description: 'A name of GET /models' }
+export const labelName = { type: 'string', description: 'A label of the model' }
+export const versionName = { type: 'string', description: 'A version, a label, or "latest"' }
 
 /** What a model makes of an input: any value, by its task or its own code. */
 const outcome = {
@@ -212,6 +230,32 @@ export const predictVersion = predictRoute(
   'Asks a version of a model',
   object({ model: modelName, version: versionName }),
 )
+
+export const rollbackAnswer = object({
+  version: { ...string, description: 'The version that serves now' },
+  from: { ...string, description: 'The one that served before' },
+  reloaded: { type: 'boolean', description: 'Whether it had to be loaded again' },
+})
+
+/** What differs from one admin route to the next. */
+interface AdminParts {
+  readonly operationId: string
+  readonly summary: string
+  readonly params: JsonSchema
+  readonly body?: JsonSchema | undefined
+  readonly answer: JsonSchema
+}
+
+export function adminSchema({ operationId, summary, params, body, answer }: AdminParts): RouteSchema {
+  return {
+    operationId,
+    summary,
+    tags: ['admin'],
+    params: object(params),
+    ...(body !== undefined && { body }),
+    response: { 200: answer, '4xx': problem, '5xx': problem },
+  }
+}
 
 export const health: RouteSchema = {
   operationId: 'health',

@@ -4,6 +4,7 @@ import { Count } from './count.js'
 import { eventLoopName, watchEventLoop } from './event-loop.js'
 import { Histogram } from './histogram.js'
 import { LabelledMetric, type Labels } from './labelled-metric.js'
+import type { ModelChange } from '../models/changes.js'
 import { branded, ownMetric } from './own-metric.js'
 import { ShadowMetrics, shadowNames, type ShadowObservation } from './shadow.js'
 import { statusNames, watchStatus, type StatusSource } from './status.js'
@@ -32,6 +33,7 @@ const names = [
   'model_load_time_seconds',
   'model_load_failures_total',
   'model_config_failures_total',
+  'model_changes_total',
 ]
 
 const latencyBuckets = [
@@ -56,6 +58,7 @@ export class Metrics {
   readonly registry: Registry
   readonly #requests: LabelledMetric<Count>
   readonly #rejected: LabelledMetric<Count>
+  readonly #changes: LabelledMetric<Count>
   readonly #histograms: Readonly<
     Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
   >
@@ -85,6 +88,7 @@ export class Metrics {
       'model_rejected_total',
       'Predictions that were refused or given up before they cost a run, by reason.',
     )
+    this.#changes = counter('model_changes_total', 'Changes of what a model serves, by action and result.')
     this.#histograms = {
       latency: histogram(
         'model_request_latency_seconds',
@@ -190,6 +194,11 @@ export class Metrics {
 
   configFailed(model: string): void {
     this.#configFailures.seriesOf({ model }).add()
+  }
+
+  /** Counts a change of what a model serves; `model` is undefined where there is none of that name. */
+  changed(model: string | undefined, { action, result }: Pick<ModelChange, 'action' | 'result'>): void {
+    this.#changes.seriesOf({ model: model ?? unknown, action, result }).add()
   }
 
   /** Ends what reads the serving at a scrape; what was counted stays in the registry. */

@@ -6,6 +6,7 @@ import { asServingError, ServingError } from '../errors.js'
 import { LearntStore, type Learnt } from './learnt.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import { checkFields, nearest } from '../options.js'
+import { Changes, type ChangeDraft, type ChangeListener, type ChangeOrigin } from './changes.js'
 import { isChecked, type HttpProfile } from './exposure.js'
 import { forClients, listModels } from './repository.js'
 import { RepositoryWatch } from './repository-watch.js'
@@ -22,6 +23,7 @@ import { Residency, type ResidencyLimits } from './residency.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { ArtifactCache } from './sources/artifact-cache.js'
 import { sourceField, type ModelSource } from './sources/model-source.js'
+import { Replicas, type ReplicaOptions } from '../state/replicas.js'
 import { Stages } from './stages.js'
 import { isLoaded } from './version.js'
 import { watchSettings, type WatchOptions } from './watch-options.js'
@@ -66,11 +68,13 @@ export interface ModelManagerOptions extends ResidencyLimits {
   readonly onConfigFailed?: (model: string) => void
   /** Whether and how the models' folders are watched. Default: they are read once. */
   readonly watch?: true | WatchOptions | undefined
-  /** The folder for what is kept on disk. Default: the user's cache folder. */
+  /** The folder for what is kept on disk, and where processes agree on what they serve. Default: the user's cache folder, and this one is alone. */
   readonly stateDir?: string | undefined
+  /** How processes agree. */
+  readonly replicas?: ReplicaOptions
 }
 
-export interface SwitchOptions {
+export interface SwitchOptions extends ChangeOrigin {
   /** Cases that the version must pass before it serves. Default: none. */
   readonly validate?: ValidationGate
 }
@@ -82,7 +86,7 @@ export interface SwitchOptions {
 export class ModelManager<N extends string = string> {
   readonly #models = new Map<string, ServedModel>()
   readonly #host: Required<
-    Omit<ModelManagerOptions, 'learned' | 'watch' | 'stateDir' | keyof ResidencyLimits>
+    Omit<ModelManagerOptions, 'learned' | 'watch' | 'stateDir' | 'replicas' | keyof ResidencyLimits>
   > &
     ModelHost
   #outcomes: Outcomes | undefined
@@ -91,6 +95,8 @@ export class ModelManager<N extends string = string> {
   readonly #warned = new Set<string>()
   readonly #stages = new Stages((model) => this.#known(model))
   readonly #limits: LimitsWatch
+  readonly #changes: Changes
+  readonly #replicas: Replicas | undefined
   /** Settles once every model is known; never rejects. */
   #starting: Promise<void> = Promise.resolve()
   #started = true
@@ -104,6 +110,7 @@ export class ModelManager<N extends string = string> {
     learned,
     watch,
     stateDir,
+    replicas = {},
     maxLoadedModels,
     memoryLimitBytes,
     ...options
@@ -132,8 +139,15 @@ export class ModelManager<N extends string = string> {
       learnt: new LearntStore(learned),
       stages: this.#stages,
       residency: new Residency({ maxLoadedModels, memoryLimitBytes }, options.clock),
+      desiredVersion: (model) => this.#replicas?.currentOf(model),
     }
     this.#limits = new LimitsWatch(this.#host.clock)
+    this.#changes = new Changes(this.#host.logger)
+    if (stateDir !== undefined) {
+      const { logger, clock } = this.#host
+      const host = { models: this.#models, changes: this.#changes, logger, clock }
+      this.#replicas = new Replicas(stateDir, replicas, host)
+    }
   }
 
   /** Finds the models of a repository and of code, and begins to load the version of each that is to serve. */
@@ -147,6 +161,7 @@ export class ModelManager<N extends string = string> {
     repository: string | undefined,
     definitions: ReadonlyMap<string, ModelDefinition>,
   ): Promise<void> {
+    await this.#replicas?.open()
     const all = new Map(definitions)
     if (repository !== undefined) {
       try {
@@ -162,6 +177,12 @@ export class ModelManager<N extends string = string> {
       }
     }
     for (const [name, definition] of all) void this.#add(name, definition).begin()
+    this.#replicas?.start()
+  }
+
+  /** What the replicas of {@link ModelManagerOptions.stateDir} agree on; undefined where this process is alone. */
+  get replicas(): Replicas | undefined {
+    return this.#replicas
   }
 
   #watchFolders(repository: string | undefined, intervalMs: number): void {
@@ -239,6 +260,15 @@ export class ModelManager<N extends string = string> {
     return this.#host.learnt.toJSON()
   }
 
+  /**
+   * Tells of each change that was asked for, once it is done or has failed: what an audit trail is made of. What a
+   * listener throws is logged.
+   * @returns ends the subscription
+   */
+  onChange(listener: ChangeListener): () => void {
+    return this.#changes.listen(listener)
+  }
+
   /** What each version is at this moment: what metrics read. */
   *status() {
     for (const [model, { versions, traffic }] of this.#models) {
@@ -254,20 +284,30 @@ export class ModelManager<N extends string = string> {
    * is activated or switched to. A failed load leaves what serves untouched.
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, CLOSED
    */
-  async load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
+  load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
     const { source } = options
-    checkFields({ source }, { source: sourceField }, 'load()', 'INVALID_OPTIONS')
-    const found = await this.#known(model, source)
-    const calls = this.#provisional.get(found)
-    if (calls !== undefined) this.#provisional.set(found, calls + 1)
-    try {
-      await found.load(version, options)
-      this.#provisional.delete(found)
-    } catch (error) {
-      this.#forget(found)
-      throw error
-    }
-    return snapshot(found)
+    const action = options.activate === true ? 'switch' : 'load'
+    return this.#changes.record({ action, model, to: version }, options, async (change) => {
+      checkFields({ source }, { source: sourceField }, 'load()', 'INVALID_OPTIONS')
+      const found = await this.#known(model, source)
+      const calls = this.#provisional.get(found)
+      if (calls !== undefined) this.#provisional.set(found, calls + 1)
+      try {
+        const isShared = source === undefined
+        const isSwitch = options.activate === true
+        if (isShared && isSwitch) change.from = await this.#switch(found, version, options)
+        else {
+          const from = await found.load(version, options)
+          if (isSwitch) change.from = from
+          else if (isShared) await this.#replicas?.keepLoaded(model, version, true, options)
+        }
+        this.#provisional.delete(found)
+      } catch (error) {
+        this.#forget(found)
+        throw error
+      }
+      return snapshot(found)
+    })
   }
 
   /**
@@ -276,16 +316,21 @@ export class ModelManager<N extends string = string> {
    * @throws ServingError as {@link load}; VALIDATION_FAILED where it does not pass `validate`, and INVALID_REQUEST where
    *   that asks for what it can't: what serves is then as it was
    */
-  async switchVersion(
+  switchVersion(
     model: N,
     version: string,
-    { validate: gate }: SwitchOptions = {},
+    { validate: gate, ...origin }: SwitchOptions = {},
   ): Promise<ModelSnapshot> {
-    const found = await this.#known(model)
-    const activate = () => found.load(version, { activate: true })
-    if (gate === undefined) await activate()
-    else await this.#gated(found, version, gate, activate)
-    return snapshot(found)
+    return this.#changes.record({ action: 'switch', model, to: version }, origin, async (change) => {
+      const found = await this.#known(model)
+      change.from = found.current?.name // if it fails, that goes on to serve
+      const activate = async () => {
+        change.from = await this.#switch(found, version, origin)
+      }
+      if (gate === undefined) await activate()
+      else await this.#gated(found, version, gate, activate)
+      return snapshot(found)
+    })
   }
 
   /** Does something with a version that passes its validation, for which it is loaded once. */
@@ -354,18 +399,34 @@ export class ModelManager<N extends string = string> {
    * Goes back to the version that served before the last switch, and with each further call one more.
    * @throws ServingError MODEL_NOT_FOUND; CONFLICT where there was no switch; as {@link load} where it must reload
    */
-  async rollback(model: N): Promise<RollbackResult> {
-    return (await this.#known(model)).rollback()
+  rollback(model: N, origin: ChangeOrigin = {}): Promise<RollbackResult> {
+    return this.#changes.record({ action: 'rollback', model }, origin, async (change) => {
+      const found = await this.#known(model)
+      change.from = found.current?.name
+      const result = await (this.#replicas?.rollback(found, origin) ?? found.rollback())
+      change.from = result.from
+      change.to = result.version
+      return result
+    })
   }
 
   /**
    * Frees a version that is not current, or without `version` the whole model, once the requests on it have ended.
    * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND; CONFLICT for the version that serves
    */
-  async unload(model: N, version?: string): Promise<ModelSnapshot> {
-    const found = await this.#known(model)
-    await found.unload(version)
-    return snapshot(found)
+  unload(model: N, version?: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#changes.record({ action: 'unload', model, from: version }, origin, async (change) => {
+      const found = await this.#known(model)
+      change.from = version ?? found.current?.name
+      await found.unload(version)
+      if (version !== undefined) await this.#replicas?.keepLoaded(model, version, false, origin)
+      return snapshot(found)
+    })
+  }
+
+  /** Makes a version current, of all replicas where there are others. @returns the one that was until then */
+  #switch(model: ServedModel, version: string, origin: ChangeOrigin): Promise<string | undefined> {
+    return this.#replicas?.switchTo(model, version, origin) ?? model.load(version, { activate: true })
   }
 
   /**
@@ -373,13 +434,14 @@ export class ModelManager<N extends string = string> {
    * needed. A version that has a label stays loaded; one that was loaded for it is unloaded once it has none.
    * @throws ServingError as {@link load}; INVALID_OPTIONS for what can't be a label; CONFLICT for a version's name
    */
-  async setLabel(model: N, label: string, version: string): Promise<ModelSnapshot> {
-    return this.#route(model, (traffic) => traffic.setLabel(label, version))
+  setLabel(model: N, label: string, version: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    const draft: ChangeDraft = { action: 'label', model, to: version }
+    return this.#route(draft, origin, (traffic) => traffic.setLabel(label, version))
   }
 
   /** @throws ServingError MODEL_NOT_FOUND; CONFLICT where there is no such label */
-  async removeLabel(model: N, label: string): Promise<ModelSnapshot> {
-    return this.#route(model, (traffic) => traffic.removeLabel(label))
+  removeLabel(model: N, label: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#route({ action: 'label', model }, origin, (traffic) => traffic.removeLabel(label))
   }
 
   /**
@@ -388,13 +450,14 @@ export class ModelManager<N extends string = string> {
    * version can't serve, the current one answers.
    * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT for the version that serves
    */
-  async canary(model: N, options: CanaryOptions): Promise<ModelSnapshot> {
-    return this.#route(model, (traffic) => traffic.startCanary(options))
+  canary(model: N, options: CanaryOptions, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    const draft: ChangeDraft = { action: 'canary', model, to: options.version }
+    return this.#route(draft, origin, (traffic) => traffic.startCanary(options))
   }
 
   /** Sends all requests to the current version again. @throws ServingError MODEL_NOT_FOUND */
-  async endCanary(model: N): Promise<ModelSnapshot> {
-    return this.#route(model, (traffic) => traffic.endCanary())
+  endCanary(model: N, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#route({ action: 'canary', model }, origin, (traffic) => traffic.endCanary())
   }
 
   /**
@@ -402,19 +465,26 @@ export class ModelManager<N extends string = string> {
    * and where the cores are idle, and compares what it says. Counts are in {@link get} and the metrics.
    * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT for the version that serves
    */
-  async shadow(model: N, options: ShadowOptions): Promise<ModelSnapshot> {
-    return this.#route(model, (traffic) => traffic.startShadow(options))
+  shadow(model: N, options: ShadowOptions, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    const draft: ChangeDraft = { action: 'shadow', model, to: options.version }
+    return this.#route(draft, origin, (traffic) => traffic.startShadow(options))
   }
 
   /** @throws ServingError MODEL_NOT_FOUND */
-  async endShadow(model: N): Promise<ModelSnapshot> {
-    return this.#route(model, (traffic) => traffic.endShadow())
+  endShadow(model: N, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#route({ action: 'shadow', model }, origin, (traffic) => traffic.endShadow())
   }
 
-  async #route(model: N, change: (traffic: Traffic) => Promise<void>): Promise<ModelSnapshot> {
-    const found = await this.#known(model)
-    await change(found.traffic)
-    return snapshot(found)
+  #route(
+    draft: ChangeDraft,
+    origin: ChangeOrigin,
+    change: (traffic: Traffic) => Promise<void>,
+  ): Promise<ModelSnapshot> {
+    return this.#changes.record(draft, origin, async () => {
+      const found = await this.#known(draft.model)
+      await change(found.traffic)
+      return snapshot(found)
+    })
   }
 
   /** Who is told of answers and comparisons; undefined where nobody listens. */
@@ -600,6 +670,7 @@ export class ModelManager<N extends string = string> {
 
   async #close(): Promise<void> {
     await this.#starting
+    await this.#replicas?.close()
     const { clock, drainTimeoutMs, cutOff } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), drainTimeoutMs)
     await cutOff.within(this.#stages.unasked()).catch(() => {}) // those that take too long are refused below

@@ -5,6 +5,7 @@ import type { Logger } from '../logger.js'
 import { stepFor } from './arrival.js'
 import { artifactBytes } from '../execution/external-data.js'
 import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
+import type { ChangeOrigin } from './changes.js'
 import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import type { LearntStore } from './learnt.js'
@@ -44,7 +45,7 @@ export type ModelDefinition =
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
   | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }
 
-export interface LoadOptions {
+export interface LoadOptions extends ChangeOrigin {
   /**
    * The artifact of a version that the model's folder does not hold: an `.onnx` file, or a folder with one; its bytes; or
    * where it is fetched from.
@@ -57,6 +58,8 @@ export interface LoadOptions {
 export interface RollbackResult {
   /** The version that serves now. */
   readonly version: string
+  /** The one that served before. */
+  readonly from: string
   /** Whether it was no longer resident, and had to be loaded again. */
   readonly reloaded: boolean
 }
@@ -69,6 +72,8 @@ export interface ModelHost {
   readonly learnt: LearntStore
   readonly stages: Stages
   readonly residency: Residency
+  /** The version that the replicas have decided on, which wins over configuration at start. */
+  readonly desiredVersion: (model: string) => string | undefined
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
   readonly onLoadFailed: (model: string, version: string) => void
@@ -299,7 +304,7 @@ export class ServedModel implements Resident {
     }
     if (this.versions.size === 0) this.#register(await this.#listSettled())
     const highest = eligible(this.options.versions, this.versionNames())[0]
-    const name = this.#history.at(-1) ?? this.#wished ?? highest
+    const name = this.#history.at(-1) ?? this.host.desiredVersion(this.name) ?? this.#wished ?? highest
     if (name === undefined) return
     await this.#refuseChanging(name)
     await this.#load(name, { activate: true })
@@ -527,9 +532,16 @@ export class ServedModel implements Resident {
     return lease ?? this.current?.lease()
   }
 
-  /** @throws as {@link ModelManager.load} */
-  load(name: string, options: LoadOptions): Promise<void> {
-    return this.#change(() => this.#load(name, options))
+  /**
+   * @returns the version that was current until then
+   * @throws as {@link ModelManager.load}
+   */
+  load(name: string, options: LoadOptions): Promise<string | undefined> {
+    return this.#change(async () => {
+      const from = this.current?.name
+      await this.#load(name, options)
+      return from
+    })
   }
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
@@ -862,8 +874,9 @@ export class ServedModel implements Resident {
   /** Makes the version that was current before current again. @throws ServingError CONFLICT */
   rollback(): Promise<RollbackResult> {
     return this.#change(async () => {
+      const from = this.#history.at(-1)
       const target = this.#history.at(-2)
-      if (target === undefined) {
+      if (from === undefined || target === undefined) {
         throw new ServingError(
           'CONFLICT',
           `model "${this.name}" was never switched: there is nothing to go back to.`,
@@ -873,7 +886,7 @@ export class ServedModel implements Resident {
       await this.#load(target, { activate: false })
       this.#history.pop()
       this.#activate(this.version(target))
-      return { version: target, reloaded }
+      return { version: target, from, reloaded }
     })
   }
 

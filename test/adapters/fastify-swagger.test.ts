@@ -28,7 +28,7 @@ beforeAll(async () => {
   await serving.ready()
   app.addHook('onClose', () => serving.close())
   await app.register(swagger, { openapi: { info: { title: 'app', version: '1' } } })
-  await app.register(mlServing, { serving, prefix: '/ml' })
+  await app.register(mlServing, { serving, prefix: '/ml', admin: { token: 'a-token-of-the-test' } })
   await app.ready()
   paths = app.swagger().paths as unknown as typeof paths
 })

@@ -63,7 +63,7 @@ describe.each(hosts)('$name', ({ start }) => {
   })
 
   test.each([
-    [{ routes: ['admin'] }, 'routes must be a list of "health", "predict", "models", "metrics"'],
+    [{ routes: ['everything'] }, 'routes must be a list of "health", "predict", "models", "metrics"'],
     [{ routes: [] }, 'routes must be a list of'],
     [{ routes: 'health' }, 'routes must be a list of'],
     [{ errors: 'throw' }, 'errors must be one of "problem", "host"; got "throw".'],

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import ts from 'typescript'
 import { providerFields } from '../../src/execution/providers.js'
 import { sessionFields } from '../../src/execution/session-options.js'
+import { adminFields } from '../../src/http/admin-access.js'
 import { contextFields, doorFields } from '../../src/http/door-options.js'
 import { canaryFields } from '../../src/models/canary.js'
 import { customFields, onnxFields } from '../../src/models/definition.js'
@@ -31,6 +32,7 @@ import {
 } from '../../src/rollout/rollout-options.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
+import { replicaFields } from '../../src/state/replicas.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -62,6 +64,7 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(remoteSourceFields),
     documentedBy: ['src/models/sources/remote-source.ts#RemoteSource'],
   },
+  replicas: { fields: without(replicaFields), documentedBy: ['src/state/replicas.ts#ReplicaOptions'] },
   'Every model': { fields: without(commonFields), documentedBy: [common] },
   'ONNX models': {
     fields: without(modelFields, commonFields),
@@ -157,6 +160,7 @@ export const sections: Readonly<Record<string, Section>> = {
   'shadow()': { fields: without(shadowFields), documentedBy: ['src/models/shadow.ts#ShadowOptions'] },
   compare: { fields: without(compareFields), documentedBy: ['src/models/agreement.ts#CompareOptions'] },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
+  admin: { fields: without(adminFields), documentedBy: ['src/http/admin-access.ts#AdminOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
   Fastify: {
     // It has no table of fields of its own: what it takes, TypeScript and Fastify say.

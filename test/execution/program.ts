@@ -19,14 +19,16 @@ export interface Program {
 
 export const top = fileURLToPath(new URL('../..', import.meta.url))
 
+const ownPrograms = new URL('./programs/', import.meta.url)
+
 /**
- * Bundles a program of `./programs` with mlserving's source into a folder, as a user's bundler would; answers the
+ * Bundles a program of `./programs`, or of another folder, with mlserving's source into a folder, as a user's bundler would; answers the
  * bundle's path. Only the runtime stays outside: it is found from the folder the program is started in.
  */
-export async function bundle(program: string, folder: string): Promise<string> {
+export async function bundle(program: string, folder: string, programs = ownPrograms): Promise<string> {
   const outfile = join(folder, `${program}.cjs`)
   await build({
-    entryPoints: [fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(`${program}.ts`, programs))],
     outfile,
     bundle: true,
     platform: 'node',

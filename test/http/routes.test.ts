@@ -12,6 +12,10 @@ test('the routes are these, and a new one is to be tested over every adapter', (
     'GET /models/:model',
     'POST /models/:model/predict',
     'POST /models/:model/versions/:version/predict',
+    'POST /admin/models/:model/versions/:version/load',
+    'POST /admin/models/:model/versions/:version/unload',
+    'POST /admin/models/:model/switch',
+    'POST /admin/models/:model/rollback',
   ])
 })
 

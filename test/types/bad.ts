@@ -38,7 +38,7 @@ createServing({ models: { a: './x' } })
 // @ts-expect-error -- no such option
 createServing({ modls: {} })
 // @ts-expect-error -- no such group of routes
-mlServing(serving, { routes: ['admin'] })
+mlServing(serving, { routes: ['everything'] })
 // @ts-expect-error -- not the host's to say
 mlServing(serving, { context: () => ({ cache: false }) })
 // @ts-expect-error -- no such model

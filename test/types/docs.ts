@@ -1,4 +1,5 @@
 // Compiled by `npm run types`, never run: code of the pages in docs that is no whole program.
+import type { IncomingMessage } from 'node:http'
 import type { INestApplication } from '@nestjs/common'
 import type { NestFastifyApplication } from '@nestjs/platform-fastify'
 import { createServing, custom, float32, int64, onnx, pipeline, type Logger } from 'mlserving'
@@ -11,6 +12,9 @@ declare const Tokenizer: { load(path: string): Promise<{ encode(text: string): n
 declare const pixelsOf: (image: Uint8Array) => Promise<Float32Array>
 declare const logger: Logger
 declare const tierOf: (key: string | string[] | undefined) => 'paid' | 'free'
+declare const audit: { write(entry: object): void }
+declare const env: Record<'CI_TOKEN' | 'ANN_TOKEN', string>
+declare const operatorOf: (request: IncomingMessage) => Promise<{ name: string } | undefined>
 declare const onExpress: INestApplication
 declare const onFastify: NestFastifyApplication
 
@@ -76,6 +80,31 @@ app.use(
 )
 app.use(mlServing(serving, { routes: ['health', 'metrics'] }))
 // #endregion
+
+// #region changes
+const end = serving.models.onChange(({ error, ...change }) => {
+  audit.write({ ...change, error: error?.message }) // at, actor, action, model, from, to, result, reason, requestId
+})
+await serving.models.switchVersion('vision', '2', { actor: 'ann', reason: 'ticket 7' })
+end()
+// #endregion
+
+// #region admin
+const tokens = { ci: env.CI_TOKEN, ann: env.ANN_TOKEN }
+app.use(mlServing(serving, { admin: { token: tokens } })) // or one, of an actor named "token"
+app.use(
+  '/ops',
+  mlServing(serving, {
+    routes: ['admin'],
+    admin: { authorize: async (request) => (await operatorOf(request))?.name },
+  }),
+)
+// #endregion
+
+// #region replicas
+const replica = createServing({ repository: './models', stateDir: '/shared/mlserving' })
+// #endregion
+await replica.close()
 
 // #region nest
 onExpress.use('/ml', mlServing(serving))
