@@ -52,7 +52,9 @@ const rows = [
   { name: '80 % agreement', candidate: { ...good, agreement: 0.8 } },
 ]
 
-console.log('| the new version | rollouts | rolled back | after, median (p95) | promoted | after, median (p95) |')
+console.log(
+  '| the new version | rollouts | rolled back | after, median (p95) | promoted | after, median (p95) |',
+)
 console.log('| --- | --- | --- | --- | --- | --- |')
 for (const [i, { name, candidate, stable = good, long = false }] of rows.entries()) {
   const count = Math.ceil(long ? rollouts / 10 : rollouts)

@@ -91,9 +91,7 @@ describe('a version that is too bad', () => {
     const rollout = Rollout.start({ ...options, guards: { latency: { maxRatio: 1.5 } } }, host)
     expect(serve(rollout, 100, { latencyMs: 30 })).toBe(8)
     expect(host.events.at(-1)).toMatchObject({ event: 'rolled-back', guard: 'latency' })
-    expect(rollout.status.reason).toMatch(
-      /95 % of 8 requests took up to 30\.\d ms, of 152 .* up to 10 ms/,
-    )
+    expect(rollout.status.reason).toMatch(/95 % of 8 requests took up to 30\.\d ms, of 152 .* up to 10 ms/)
   })
 
   test('goes back where it disagrees', () => {
