@@ -1,7 +1,7 @@
 /**
  * How often automatic rollouts decide wrongly, and after how many requests: simulated, with a clock that is moved and
  * seeded random numbers. `node bench/rollouts.js [rollouts, default 10000]` prints the table of docs/rollout.md; rows
- * that take long have a tenth of them.
+ * that take long have a tenth of them. What is not decided after 400,000 requests of both counts as undecided.
  */
 import { build } from 'esbuild'
 import { fileURLToPath } from 'node:url'
@@ -52,8 +52,10 @@ const rows = [
   { name: '80 % agreement', candidate: { ...good, agreement: 0.8 } },
 ]
 
-console.log('| the new version | rollouts | rolled back | after, median (p95) | promoted | after, median (p95) |')
-console.log('| --- | --- | --- | --- | --- | --- |')
+console.log(
+  '| the new version | rollouts | rolled back | after, median (p95) | promoted | after, median (p95) | undecided |',
+)
+console.log('| --- | --- | --- | --- | --- | --- | --- |')
 for (const [i, { name, candidate, stable = good, long = false }] of rows.entries()) {
   const count = Math.ceil(long ? rollouts / 10 : rollouts)
   const result = simulate({ stable, candidate, options, mostRequests: 400_000 }, count, i + 1)
@@ -64,6 +66,7 @@ for (const [i, { name, candidate, stable = good, long = false }] of rows.entries
     spread(result.untilRolledBack),
     share(result.promoted / count),
     spread(result.untilPromoted),
+    share(result.undecided / count),
   ]
   console.log(`| ${cells.join(' | ')} |`)
 }

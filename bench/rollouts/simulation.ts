@@ -65,28 +65,26 @@ export function simulateOne(scenario: Scenario, next: () => number): SimulatedRo
   const { stable, candidate, compared = 1, mostRequests = 1_000_000 } = scenario
   const { agreement = 0.995 } = candidate
   const clock = new SimulatedClock()
-  let share = 0
-  let phase: RolloutPhase = 'running'
-  let event: RolloutEvent | undefined
+  const seen: { share: number; phase: RolloutPhase; event?: RolloutEvent } = { share: 0, phase: 'running' }
   const rollout = Rollout.start(
     { minStepMs: 0, ...scenario.options, version: '2' },
     {
       clock,
       logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
-      setShare: (percent) => (share = percent / 100),
+      setShare: (percent) => (seen.share = percent / 100),
       promote: () => new Promise(() => {}),
-      endShare: () => (share = 0),
+      endShare: () => (seen.share = 0),
       quarantine: () => {},
       onEvent: (told) => {
-        event = told
-        if (told.event === 'rolled-back' || told.event === 'promoting') phase = told.event
+        seen.event = told
+        seen.phase = told.phase
       },
     },
   )
   let requests = 0
-  for (let i = 0; i < mostRequests && phase === 'running'; i++) {
+  for (let i = 0; i < mostRequests && seen.phase === 'running'; i++) {
     clock.advance(1)
-    const isCandidate = next() < share
+    const isCandidate = next() < seen.share
     const { errorRatio, slowness = 1 } = isCandidate ? candidate : stable
     const failed = next() < errorRatio
     rollout.observe(isCandidate ? 'candidate' : 'stable', { failed, latencyMs: slowness * latencyMs(next()) })
@@ -94,7 +92,7 @@ export function simulateOne(scenario: Scenario, next: () => number): SimulatedRo
     requests++
     if (next() < compared) rollout.compared(next() < agreement)
   }
-  return { phase, requests, event }
+  return { phase: seen.phase, requests, event: seen.event }
 }
 
 /** Log-normal, with a median of 10 ms and a 95th percentile of 23 ms, by a table of its quantiles. */

@@ -61,8 +61,7 @@ const stateFields: Fields<RolloutState> = {
   ),
 }
 
-const required = Object.keys(stateFields).filter((name) => name !== 'reason') as (keyof RolloutState &
-  string)[]
+const required = Object.keys(stateFields).filter((name) => name !== 'reason') as (keyof RolloutState)[]
 
 /**
  * Checks what was read back.

@@ -294,9 +294,9 @@ export class Rollout {
 
   #due(): void {
     const { maxStepMs = Infinity } = this.plan
-    this.#timer = undefined
+    const step = this.#step
     this.#look()
-    if (this.#phase !== 'running' || this.#timer !== undefined) return
+    if (this.#phase !== 'running' || this.#step !== step) return
     if (this.#elapsed() < maxStepMs) return this.#wait()
     const unsure = this.#guards.filter(({ passed }) => !passed).map(({ evidence }) => evidence.describe())
     const { requests } = this.#candidate

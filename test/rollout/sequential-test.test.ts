@@ -5,7 +5,8 @@ import { isBelow, isBelowShare, Looks } from '../../src/rollout/sequential-test.
 /** The binomial distribution, term by term. */
 function binomial(trials: number, share: number): number[] {
   const terms = [(1 - share) ** trials]
-  for (let k = 1; k <= trials; k++) terms.push((terms[k - 1]! * (trials - k + 1) * share) / (k * (1 - share)))
+  for (let k = 1; k <= trials; k++)
+    terms.push(((terms[k - 1] ?? 0) * (trials - k + 1) * share) / (k * (1 - share)))
   return terms
 }
 
