@@ -1,6 +1,6 @@
 import { ServingError } from '../errors.js'
 import type { ChangeOrigin } from '../models/changes.js'
-import { ModelManager } from '../models/manager.js'
+import type { ModelManager } from '../models/manager.js'
 import { namePattern } from '../models/repository.js'
 import { checkFields, schemaOf, show, type Field, type Fields } from '../options.js'
 import { readBytes, unsupportedType, type BodyLimits } from './body.js'
@@ -11,22 +11,13 @@ import type { Exchange } from './native.js'
 import type { Route } from './routes.js'
 import { adminSchema, labelName, modelName, versionName } from './schemas.js'
 
-/** What the manager of quarantines and rollouts is to be called. */
-interface Manager extends ModelManager {
-  quarantine(model: string, version: string, reason: string, origin: ChangeOrigin): Promise<unknown>
-  release(model: string, version: string, origin: ChangeOrigin): Promise<unknown>
-  startRollout(model: string, options: object, origin: ChangeOrigin): unknown
-  rolloutOf(model: string): unknown
-  abortRollout(model: string, origin: ChangeOrigin): unknown
-}
-
 /** What every body may say. */
 export interface Reasoned {
   readonly reason?: string
 }
 
 interface Call<B> {
-  readonly models: Manager
+  readonly models: ModelManager
   readonly model: string
   readonly version: string
   readonly label: string
@@ -45,8 +36,6 @@ export interface Action<B> {
   /** Fields of the body that the manager checks. Default: false, there are none. */
   readonly takesMore?: boolean
   readonly answer: object
-  /** The manager's method without which there is no such route. */
-  readonly needs: keyof Manager
   run(call: Call<B>): unknown
 }
 
@@ -60,26 +49,23 @@ export const name: Field<string> = {
 }
 
 /** The route of an action, where the manager can do it. */
-export function adminRoute<B extends Reasoned>(action: Action<B>): Route[] {
-  if (!(action.needs in ModelManager.prototype)) return []
+export function adminRoute<B extends Reasoned>(action: Action<B>): Route {
   const [method, path] = action.route.split(' ') as [Route['method'], string]
   const named = Object.entries(params).filter(([param]) => path.split('/').includes(`:${param}`))
   const body = action.fields && schemaOf(action.fields, action.required)
-  return [
-    {
-      method,
-      path,
-      group: 'admin',
-      schema: adminSchema({
-        operationId: action.operationId,
-        summary: action.summary,
-        params: Object.fromEntries(named),
-        body: body && { ...body, ...(action.takesMore === true && { additionalProperties: true }) },
-        answer: { ...action.answer },
-      }),
-      handle: (exchange) => answer(action, exchange),
-    },
-  ]
+  return {
+    method,
+    path,
+    group: 'admin',
+    schema: adminSchema({
+      operationId: action.operationId,
+      summary: action.summary,
+      params: Object.fromEntries(named),
+      body: body && { ...body, ...(action.takesMore === true && { additionalProperties: true }) },
+      answer: { ...action.answer },
+    }),
+    handle: (exchange) => answer(action, exchange),
+  }
 }
 
 async function answer<B extends Reasoned>(action: Action<B>, exchange: Exchange): Promise<HttpResponse> {
@@ -90,7 +76,7 @@ async function answer<B extends Reasoned>(action: Action<B>, exchange: Exchange)
   const body = await bodyOf(action, request, limits)
   const { model = '', version = '', label = '' } = request.params
   const origin = { actor, requestId, ...(body.reason !== undefined && { reason: body.reason }) }
-  const models = serving.models as unknown as Manager
+  const models = serving.models
   try {
     const answer = await action.run({ models, model, version, label, body, origin })
     return json(200, answer ?? models.get(model))

@@ -19,83 +19,75 @@ const withCases: Fields<Reasoned & { readonly cases: readonly ValidationCase[] }
 
 /** The routes that change what serves. Those that the manager has no method for are left out. */
 export const adminRoutes: readonly Route[] = [
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/versions/:version/load',
     operationId: 'loadVersion',
     summary: 'Loads a version beside the one that serves',
     fields: reasoned,
     answer: snapshot,
-    needs: 'load',
     run: ({ models, model, version, origin }) => models.load(model, version, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/versions/:version/unload',
     operationId: 'unloadVersion',
     summary: 'Frees a version that does not serve',
     fields: reasoned,
     answer: snapshot,
-    needs: 'unload',
     run: ({ models, model, version, origin }) => models.unload(model, version, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/switch',
     operationId: 'switchVersion',
     summary: 'Makes a version the one that serves, loading it where needed',
     fields: versioned,
     required: ['version'],
     answer: snapshot,
-    needs: 'switchVersion',
     run: ({ models, model, body, origin }) => models.switchVersion(model, body.version, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/rollback',
     operationId: 'rollback',
     summary: 'Goes back to the version that served before the last switch',
     fields: reasoned,
     answer: rollbackAnswer,
-    needs: 'rollback',
     run: ({ models, model, origin }) => models.rollback(model, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'PUT /admin/models/:model/labels/:label',
     operationId: 'setLabel',
     summary: 'Gives a label to a version, taking it from the one that has it',
     fields: versioned,
     required: ['version'],
     answer: snapshot,
-    needs: 'setLabel',
     run: ({ models, model, label, body, origin }) => models.setLabel(model, label, body.version, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'DELETE /admin/models/:model/labels/:label',
     operationId: 'removeLabel',
     summary: 'Takes a label away',
     fields: reasoned,
     answer: snapshot,
-    needs: 'removeLabel',
     run: ({ models, model, label, origin }) => models.removeLabel(model, label, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/versions/:version/quarantine',
     operationId: 'quarantineVersion',
     summary: 'Takes a version out of service until it is released',
     fields: reasoned,
     required: ['reason'],
     answer: snapshot,
-    needs: 'quarantine',
     run: ({ models, model, version, body, origin }) =>
       models.quarantine(model, version, body.reason ?? '', origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/versions/:version/release',
     operationId: 'releaseVersion',
     summary: 'Ends the quarantine of a version',
     fields: reasoned,
     answer: snapshot,
-    needs: 'release',
     run: ({ models, model, version, origin }) => models.release(model, version, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/rollout',
     operationId: 'startRollout',
     summary: 'Gives a version more and more of the traffic, as long as its guards hold',
@@ -103,28 +95,25 @@ export const adminRoutes: readonly Route[] = [
     required: ['version'],
     takesMore: true,
     answer: {},
-    needs: 'startRollout',
     run: ({ models, model, body: { reason: _, ...options }, origin }) =>
       models.startRollout(model, options, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'GET /admin/models/:model/rollout',
     operationId: 'rollout',
     summary: 'How the rollout of a model stands',
     answer: {},
-    needs: 'rolloutOf',
     run: ({ models, model }) => models.rolloutOf(model) ?? noRollout(model),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/rollout/abort',
     operationId: 'abortRollout',
     summary: 'Ends a rollout: all traffic goes back to the version that served',
     fields: reasoned,
     answer: {},
-    needs: 'abortRollout',
     run: ({ models, model, origin }) => models.abortRollout(model, origin),
   }),
-  ...adminRoute({
+  adminRoute({
     route: 'POST /admin/models/:model/versions/:version/validate',
     operationId: 'validateVersion',
     summary: 'Asks a version the given cases, and compares what it answers',
@@ -132,7 +121,6 @@ export const adminRoutes: readonly Route[] = [
     required: ['cases'],
     takesMore: true,
     answer: {},
-    needs: 'validate',
     run: ({ models, model, version, body: { cases, reason: _, ...options } }) =>
       models.validate(model, version, cases, options),
   }),

@@ -45,6 +45,9 @@ import { Outcomes, type OutcomeListener } from './outcomes.js'
 import type { CanaryOptions } from './canary.js'
 import type { ShadowCopy, ShadowOptions, ShadowResult } from './shadow.js'
 import type { Traffic } from './traffic.js'
+import { ModelRollouts } from './model-rollouts.js'
+import type { RolloutEvent, RolloutStatus } from '../rollout/rollout-host.js'
+import { rolloutPlan, type RolloutOptions } from '../rollout/rollout-options.js'
 
 export interface ModelManagerOptions extends ResidencyLimits {
   /** Default: warnings and errors to the console. */
@@ -90,6 +93,7 @@ export class ModelManager<N extends string = string> {
   > &
     ModelHost
   #outcomes: Outcomes | undefined
+  readonly #rollouts: ModelRollouts
   /** Models that only a call of `load` spoke of, by the number of those calls under way. */
   readonly #provisional = new Map<ServedModel, number>()
   readonly #warned = new Set<string>()
@@ -142,6 +146,15 @@ export class ModelManager<N extends string = string> {
       desiredVersion: (model) => this.#replicas?.currentOf(model),
     }
     this.#limits = new LimitsWatch(this.#host.clock)
+    this.#rollouts = new ModelRollouts(this, {
+      clock: this.#host.clock,
+      logger: this.#host.logger,
+      onEvent: (model, event) => {
+        const why = { actor: 'rollout', reason: describeRollout(event) }
+        const draft: ChangeDraft = { action: 'rollout', model, to: event.version }
+        void this.#changes.record(draft, why, async () => {})
+      },
+    })
     this.#changes = new Changes(this.#host.logger)
     if (stateDir !== undefined) {
       const { logger, clock } = this.#host
@@ -493,6 +506,64 @@ export class ModelManager<N extends string = string> {
   }
 
   /**
+   * Takes a version out of service until it is {@link release}d: no request goes to it, and nothing makes it current.
+   * Where it serves, the version before it does again.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND; CONFLICT for the version that serves, where there is no other
+   */
+  quarantine(model: N, version: string, reason: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    const why = { ...origin, reason }
+    return this.#changes.record({ action: 'quarantine', model, to: version }, why, async () => {
+      const found = await this.#known(model)
+      found.version(version)
+      if (found.current?.name === version) await found.rollback()
+      found.quarantine.add(version, reason)
+      const { canary, shadow } = found.traffic
+      if (canary?.version === version) await found.traffic.endCanary()
+      if (shadow?.version === version) await found.traffic.endShadow()
+      return snapshot(found)
+    })
+  }
+
+  /** Lets a version serve again. @throws ServingError MODEL_NOT_FOUND; CONFLICT where it is in no quarantine */
+  release(model: N, version: string, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#changes.record({ action: 'release', model, to: version }, origin, async () => {
+      const found = await this.#known(model)
+      found.quarantine.release(version)
+      return snapshot(found)
+    })
+  }
+
+  /**
+   * Lets a version take over in steps, each judged against the version that serves; back at once, and into quarantine,
+   * where it is worse. Loads it first where needed.
+   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT where a rollout is under way, the version serves, or
+   *   is in quarantine
+   */
+  startRollout(model: N, options: RolloutOptions, origin: ChangeOrigin = {}): Promise<RolloutStatus> {
+    const { version } = options
+    return this.#changes.record({ action: 'rollout', model, to: version }, origin, async (change) => {
+      rolloutPlan(options) // says what is wrong with them
+      const found = await this.#known(model)
+      found.quarantine.check(version)
+      await this.within({}, found.firstLoad)
+      change.from = found.current?.name
+      if (change.from === undefined) throw this.#notReady(found, undefined)
+      await found.load(version, { activate: false })
+      return this.#rollouts.start(model, change.from, options)
+    })
+  }
+
+  /** The rollout of a model that is under way, or the last one there was. */
+  rolloutOf(model: N): RolloutStatus | undefined {
+    return this.#rollouts.of(model)
+  }
+
+  /** Ends a rollout: all requests go to the version that serves. @throws ServingError CONFLICT where none is under way */
+  abortRollout(model: N, origin: ChangeOrigin = {}): RolloutStatus {
+    return this.#rollouts.abort(model, origin.reason)
+  }
+
+  /**
    * Tells a listener of each request of a model that a version answered, or failed at, and of each comparison with its
    * shadow.
    * @returns ends it
@@ -671,6 +742,7 @@ export class ModelManager<N extends string = string> {
   async #close(): Promise<void> {
     await this.#starting
     await this.#replicas?.close()
+    this.#rollouts.close()
     const { clock, drainTimeoutMs, cutOff } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), drainTimeoutMs)
     await cutOff.within(this.#stages.unasked()).catch(() => {}) // those that take too long are refused below
@@ -736,4 +808,9 @@ function isLatest(version: string | undefined): boolean {
 async function contenderOf({ version, lease }: Borrowed): Promise<Contender> {
   const { name, source } = version
   return { version: name, bytes: version.session && (await artifactBytes(source.file)), by: lease }
+}
+
+function describeRollout({ event, step, steps, percent, reason }: RolloutEvent): string {
+  const where = `${event}, step ${step} of ${steps}, ${percent} %`
+  return reason === undefined ? where : `${where}: ${reason}`
 }

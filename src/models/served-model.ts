@@ -25,6 +25,7 @@ import {
   type VersionSource,
 } from './repository.js'
 import { NoRoom, type Residency, type Resident } from './residency.js'
+import { Quarantine } from './quarantine.js'
 import { Retry } from '../retry.js'
 import type { ArtifactCache } from './sources/artifact-cache.js'
 import { locate } from './sources/locate.js'
@@ -146,6 +147,7 @@ export class ServedModel implements Resident {
   #idle: IdleTimer | undefined
   /** Which other versions than the current one requests go to. */
   readonly traffic: Traffic
+  readonly quarantine: Quarantine
 
   constructor(
     readonly name: string,
@@ -156,6 +158,7 @@ export class ServedModel implements Resident {
     this.#retry = new Retry(host.clock, () => void this.#recover())
     this.#given = definition
     if (host.watch !== undefined) this.watch = new ModelWatch(this, host, host.watch)
+    this.quarantine = new Quarantine(name)
     this.traffic = new Traffic(this, host, {
       change: (operation) => this.#change(operation),
       loadBeside: (version) => this.#loadBeside(version),
@@ -545,6 +548,7 @@ export class ServedModel implements Resident {
   }
 
   async #load(name: string, { source, activate }: LoadOptions): Promise<void> {
+    if (activate === true) this.quarantine.check(name)
     const version = await this.#resident(name, source)
     this.#loans.end(name)
     if (activate === true || this.current === undefined) this.#activate(version)
@@ -815,6 +819,7 @@ export class ServedModel implements Resident {
   }
 
   #stepFor(name: string) {
+    if (this.quarantine.reasonOf(name) !== undefined) return 'none'
     const { current, options, hasServed, isLazy } = this
     return stepFor(name, {
       names: this.versionNames(),

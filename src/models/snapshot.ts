@@ -32,6 +32,8 @@ export interface VersionSnapshot {
   readonly batchSizes?: readonly FoundSize[]
   /** Whether requests may share a run, once it is loaded. */
   readonly batching?: BatchSafety
+  /** Why it must not serve. */
+  readonly quarantined?: string
   /** Its files are no longer those that it was loaded from. */
   readonly changed?: true
 }
@@ -75,6 +77,7 @@ export function snapshot(model: ServedModel): ModelSnapshot {
     ...(failure !== undefined && { reason: failure.message }),
     ...(configFailure !== undefined && { configReason: configFailure.message }),
     versions: model.versionNames().map((name) => {
+      const quarantined = model.quarantine.reasonOf(name)
       const { state, reason, loadTimeMs, session, batchSafety, batchSizes, changed } = model.version(name)
       return {
         version: name,
@@ -84,6 +87,7 @@ export function snapshot(model: ServedModel): ModelSnapshot {
         ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
         ...(session?.inspection?.sha256 !== undefined && { sha256: session.inspection.sha256 }),
         ...(batchSafety !== undefined && { batching: batchSafety }),
+        ...(quarantined !== undefined && { quarantined }),
         ...(changed && { changed }),
         ...(batchSizes.length > 0 && { batchSizes: batchSizes.slice(0, mostSizes) }),
       }

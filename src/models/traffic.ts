@@ -49,7 +49,10 @@ export class Traffic {
 
   /** The version that takes a request of this key in the place of the current one. */
   detour(key: string | undefined): string | undefined {
-    return this.#canary?.takes(key) === true ? this.#canary.version : undefined
+    const canary = this.#canary
+    if (canary?.takes(key) !== true) return undefined
+    // At once, whatever change of the model is under way.
+    return this.model.quarantine.reasonOf(canary.version) === undefined ? canary.version : undefined
   }
 
   /** What keeps a version loaded although it may not be current; undefined where nothing does. */
@@ -70,6 +73,7 @@ export class Traffic {
 
   async #place(label: string, version: string): Promise<void> {
     checkLabel(this.model.name, label, this.model.versions)
+    this.model.quarantine.check(version)
     await this.changes.loadBeside(version)
     checkLabel(this.model.name, label, this.model.versions) // the folder was looked through again
     const from = this.labels.versionOf(label)
@@ -170,6 +174,7 @@ export class Traffic {
 
   /** @throws ServingError CONFLICT for the current version */
   async #loadOther(version: string, role: string): Promise<void> {
+    this.model.quarantine.check(version)
     await this.changes.loadBeside(version)
     const { current } = this.model
     if (current?.name !== version) return

@@ -1,0 +1,120 @@
+import type { Clock } from '../clock.js'
+import { asServingError, ServingError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import type { RolloutEvent, RolloutStatus } from '../rollout/rollout-host.js'
+import type { RolloutOptions } from '../rollout/rollout-options.js'
+import { Rollouts } from '../rollout/rollouts.js'
+import type { CanaryOptions } from './canary.js'
+import type { OutcomeListener } from './outcomes.js'
+import type { ShadowOptions } from './shadow.js'
+
+/** What rollouts do with models. */
+export interface RolloutModels {
+  canary(model: string, options: CanaryOptions): Promise<unknown>
+  endCanary(model: string): Promise<unknown>
+  shadow(model: string, options: ShadowOptions): Promise<unknown>
+  endShadow(model: string): Promise<unknown>
+  switchVersion(model: string, version: string): Promise<unknown>
+  quarantine(model: string, version: string, reason: string): Promise<unknown>
+  onOutcome(model: string, listener: OutcomeListener): () => void
+}
+
+export interface ModelRolloutsOptions {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly onEvent: (model: string, event: RolloutEvent) => void
+}
+
+/** The share of the stable version's requests that are copied to the new one, where both are to agree. */
+const comparedFraction = 0.25
+
+/** What a rollout counts as a failure; it does not ask which. */
+const failed = new ServingError('INFERENCE_FAILED', 'the request failed')
+
+/** Rollouts over the canary and the shadow of a process's models, fed by what becomes of their requests. */
+export class ModelRollouts {
+  readonly #models: RolloutModels
+  readonly #logger: Logger
+  readonly #rollouts: Rollouts
+  /** Ends what listens for the rollouts under way. */
+  readonly #listening = new Map<string, () => void>()
+
+  constructor(models: RolloutModels, { clock, logger, onEvent }: ModelRolloutsOptions) {
+    this.#models = models
+    this.#logger = logger
+    this.#rollouts = new Rollouts({
+      clock,
+      logger,
+      onEvent: (model, event) => {
+        if (isEnd(event)) this.#end(model)
+        onEvent(model, event)
+      },
+      traffic: {
+        canary: (model, options) => this.#try(model, models.canary(model, options)),
+        endCanary: (model) => this.#try(model, models.endCanary(model)),
+        switchVersion: (model, version) => models.switchVersion(model, version),
+        quarantine: (model, version, reason) => this.#try(model, models.quarantine(model, version, reason)),
+      },
+    })
+  }
+
+  /** @throws ServingError as {@link Rollouts.start} */
+  start(model: string, stable: string, options: RolloutOptions): RolloutStatus {
+    const status = this.#rollouts.start(model, stable, options)
+    const { version, guards } = options
+    this.#listening.set(
+      model,
+      this.#models.onOutcome(model, {
+        answered: (outcome) => {
+          if (outcome.isCached) return
+          const error = outcome.status === 'error' ? failed : undefined
+          this.#rollouts.observe(model, outcome.version, outcome.latencyMs, error)
+        },
+        compared: (comparison) => this.#rollouts.compared(model, comparison.version, comparison.agree),
+      }),
+    )
+    if (guards?.agreement !== undefined)
+      this.#try(model, this.#models.shadow(model, { version, fraction: comparedFraction }))
+    return status
+  }
+
+  of(model: string): RolloutStatus | undefined {
+    return this.#rollouts.of(model)
+  }
+
+  /** @throws ServingError CONFLICT where none is under way */
+  abort(model: string, reason?: string): RolloutStatus {
+    return this.#rollouts.abort(model, reason)
+  }
+
+  /** Another version became the one that serves. */
+  switched(model: string, current: string): void {
+    this.#rollouts.switched(model, current)
+  }
+
+  close(): void {
+    for (const end of this.#listening.values()) end()
+    this.#listening.clear()
+    this.#rollouts.close()
+  }
+
+  #end(model: string): void {
+    this.#listening.get(model)?.()
+    this.#listening.delete(model)
+    this.#try(model, this.#models.endShadow(model))
+  }
+
+  /** What can't be done to the traffic ends the rollout, if it is still under way. */
+  #try(model: string, change: Promise<unknown>): void {
+    change.catch((error: unknown) => {
+      const { message } = asServingError(error)
+      this.#logger.error({ err: error, model }, `the rollout of ${model} can't go on: ${message}`)
+      const phase = this.#rollouts.of(model)?.phase
+      if (phase === 'running' || phase === 'paused') this.#rollouts.abort(model, message)
+    })
+  }
+}
+
+function isEnd({ event }: RolloutEvent): boolean {
+  return event !== 'step' && event !== 'resumed' && event !== 'paused' && event !== 'promoting'
+}

@@ -1,0 +1,30 @@
+import { ServingError } from '../errors.js'
+
+/** The versions of a model that must not serve, each with why. */
+export class Quarantine {
+  readonly #reasons = new Map<string, string>()
+
+  constructor(private readonly model: string) {}
+
+  add(version: string, reason: string): void {
+    this.#reasons.set(version, reason)
+  }
+
+  /** @throws ServingError CONFLICT where the version is in none */
+  release(version: string): void {
+    if (this.#reasons.delete(version)) return
+    throw new ServingError('CONFLICT', `${this.model}@${version} is in no quarantine.`)
+  }
+
+  /** Why a version is in quarantine; undefined where it is in none. */
+  reasonOf(version: string): string | undefined {
+    return this.#reasons.get(version)
+  }
+
+  /** @throws ServingError CONFLICT for a version in quarantine */
+  check(version: string): void {
+    const reason = this.#reasons.get(version)
+    if (reason === undefined) return
+    throw new ServingError('CONFLICT', `${this.model}@${version} is in quarantine: ${reason}`)
+  }
+}

@@ -1,0 +1,109 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createServing, custom, type ModelChange } from '../../src/index.js'
+import { quietLogger } from './quiet-logger.js'
+
+/** A model with versions 1 and 2, of which the second answers as `second` does. */
+async function served(second: (row: number) => number) {
+  const source = mkdtempSync(join(tmpdir(), 'mlserving-'))
+  onTestFinished(() => rmSync(source, { recursive: true }))
+  for (const version of ['1', '2']) mkdirSync(join(source, version))
+  const serving = createServing({
+    logger: quietLogger(),
+    models: {
+      m: custom({
+        source,
+        current: '1',
+        load: ({ version }) => version,
+        run: (version, rows: number[]) => rows.map((row) => (version === '2' ? second(row) : row)),
+      }),
+    },
+  })
+  onTestFinished(() => serving.close())
+  await serving.ready()
+  const changes: ModelChange[] = []
+  serving.models.onChange((change) => changes.push(change))
+  const { models } = serving
+
+  /** Asks until the rollout is over. @returns how many requests the new version answered or failed at */
+  const ask = async () => {
+    let asked = 0
+    for (let i = 0; i < 50_000; i++) {
+      const phase = models.rolloutOf('m')?.phase
+      if (phase !== 'running' && phase !== 'promoting') return asked
+      const answer = await serving.predict('m', i).catch(() => undefined)
+      if (answer?.meta.version !== '1') asked++
+    }
+    throw new Error(`still ${models.rolloutOf('m')?.phase ?? ''}`)
+  }
+  return { serving, models, changes, ask }
+}
+
+const quick = { version: '2', steps: [50, 100], minRequests: 50, minStepMs: 0, significance: 0.05 }
+
+describe('a rollout of a served model', () => {
+  it('takes a version that fails back at once, and puts it into quarantine', async () => {
+    const { models, changes, ask } = await served(() => {
+      throw new Error('broken')
+    })
+    await models.startRollout('m', quick, { actor: 'ann' })
+    expect(models.get('m')).toMatchObject({ current: '1' })
+    expect(await ask()).toBeLessThan(100)
+    expect(models.rolloutOf('m')).toMatchObject({ phase: 'rolled-back', version: '2' })
+    await expect.poll(() => models.get('m').canary).toBeUndefined()
+    const [version] = models.get('m').versions
+    expect(version).toMatchObject({ version: '2', quarantined: expect.stringContaining('requests failed') as string })
+    await expect(models.switchVersion('m', '2')).rejects.toMatchObject({ code: 'CONFLICT' })
+    await expect(models.startRollout('m', quick)).rejects.toThrow('is in quarantine')
+    expect(changes.map(({ actor, action }) => `${actor} ${action}`)).toEqual(
+      expect.arrayContaining(['ann rollout', 'rollout rollout', 'code quarantine']),
+    )
+
+    await models.release('m', '2')
+    await models.switchVersion('m', '2')
+    expect(models.get('m').current).toBe('2')
+  })
+
+  it('makes a version that is as good the one that serves', async () => {
+    const { models, ask } = await served((row) => row)
+    await models.startRollout('m', { ...quick, guards: { errorRatio: { maxIncrease: 0.2 } } })
+    await ask()
+    await expect.poll(() => models.rolloutOf('m')?.phase).toBe('promoted')
+    expect(models.get('m')).toMatchObject({ current: '2' })
+    expect(models.get('m').canary).toBeUndefined()
+  })
+
+  it('is ended by an operator, and leaves the version as it was', async () => {
+    const { serving, models } = await served((row) => row)
+    await models.startRollout('m', { ...quick, minRequests: 10_000 })
+    await expect(models.startRollout('m', quick)).rejects.toThrow('has a rollout of version 2 under way')
+    expect(models.abortRollout('m', { reason: 'changed our minds' })).toMatchObject({ phase: 'aborted' })
+    await expect.poll(() => models.get('m').canary).toBeUndefined()
+    expect((await serving.predict('m', 1)).meta.version).toBe('1')
+    expect(models.get('m').versions.every(({ quarantined }) => quarantined === undefined)).toBe(true)
+  })
+
+  it('is refused for options that make no sense, and for the version that serves', async () => {
+    const { models } = await served((row) => row)
+    await expect(models.startRollout('m', { version: '1' })).rejects.toMatchObject({ code: 'CONFLICT' })
+    await expect(models.startRollout('m', { version: '2', steps: [50, 20] })).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+    })
+    await expect(models.startRollout('m', { version: '9' })).rejects.toMatchObject({
+      code: 'VERSION_NOT_FOUND',
+    })
+  })
+})
+
+describe('a quarantine', () => {
+  it('of the version that serves brings the one before it back', async () => {
+    const { models } = await served((row) => row)
+    await models.switchVersion('m', '2')
+    expect(await models.quarantine('m', '2', 'wrong answers')).toMatchObject({ current: '1' })
+    await expect(models.canary('m', { version: '2', percent: 5 })).rejects.toThrow('in quarantine')
+    await expect(models.setLabel('m', 'stable', '2')).rejects.toThrow('in quarantine')
+    await expect(models.release('m', '1')).rejects.toThrow('in no quarantine')
+  })
+})
