@@ -71,7 +71,7 @@ export interface ModelManagerOptions extends ResidencyLimits {
   readonly onConfigFailed?: (model: string) => void
   /** Whether and how the models' folders are watched. Default: they are read once. */
   readonly watch?: true | WatchOptions | undefined
-  /** The folder for what is kept on disk, and where processes agree on what they serve. Default: the user's cache folder, and this one is alone. */
+  /** The folder for what is kept on disk, and where processes agree on what they serve. Default: the user's cache folder, and the process decides alone. */
   readonly stateDir?: string | undefined
   /** How processes agree. */
   readonly replicas?: ReplicaOptions
@@ -156,6 +156,10 @@ export class ModelManager<N extends string = string> {
       },
     })
     this.#changes = new Changes(this.#host.logger)
+    this.#changes.listen(({ action, result, model, to }) => {
+      const isSwitch = action === 'switch' || action === 'rollback'
+      if (isSwitch && result === 'success' && to !== undefined) this.#rollouts.switched(model, to)
+    })
     if (stateDir !== undefined) {
       const { logger, clock } = this.#host
       const host = { models: this.#models, changes: this.#changes, logger, clock }

@@ -34,6 +34,20 @@ const { shadow } = serving.models.get('churn') // { version: '3', fraction: 0.1,
 await serving.models.endShadow('churn')
 // #endregion
 
+// #region rollout
+await serving.models.startRollout('churn', {
+  version: '3',
+  steps: [5, 25, 100],
+  guards: {
+    errorRatio: { maxIncrease: 0.01 }, // at most one point more of a hundred
+    latency: { quantile: 0.95, maxRatio: 1.5 },
+    agreement: { min: 0.98 }, // a quarter of the stable version's requests is copied to the new one
+  },
+})
+serving.models.rolloutOf('churn') // { phase: 'running', step: 1, steps: 3, percent: 5, figures: { ... }, ... }
+serving.models.abortRollout('churn') // back to the stable version, without a quarantine
+// #endregion
+
 test('the code of docs/rollout.md does what its comments say', () => {
   expect(meta.version).toBe('2')
   expect(shadow).toMatchObject({ version: '3', fraction: 0.1, agreed: 0, disagreed: 0 })

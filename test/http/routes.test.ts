@@ -16,6 +16,14 @@ test('the routes are these, and a new one is to be tested over every adapter', (
     'POST /admin/models/:model/versions/:version/unload',
     'POST /admin/models/:model/switch',
     'POST /admin/models/:model/rollback',
+    'PUT /admin/models/:model/labels/:label',
+    'DELETE /admin/models/:model/labels/:label',
+    'POST /admin/models/:model/versions/:version/quarantine',
+    'POST /admin/models/:model/versions/:version/release',
+    'POST /admin/models/:model/rollout',
+    'GET /admin/models/:model/rollout',
+    'POST /admin/models/:model/rollout/abort',
+    'POST /admin/models/:model/versions/:version/validate',
   ])
 })
 
