@@ -144,6 +144,7 @@ export class ModelManager<N extends string = string> {
       stages: this.#stages,
       residency: new Residency({ maxLoadedModels, memoryLimitBytes }, options.clock),
       desiredVersion: (model) => this.#replicas?.currentOf(model),
+      isPinned: (model) => this.#replicas?.desiredOf(model).pinned === true,
     }
     this.#limits = new LimitsWatch(this.#host.clock)
     this.#rollouts = new ModelRollouts(this, {

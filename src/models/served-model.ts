@@ -75,6 +75,8 @@ export interface ModelHost {
   readonly residency: Residency
   /** The version that the replicas have decided on, which wins over configuration at start. */
   readonly desiredVersion: (model: string) => string | undefined
+  /** Whether the replicas went back to the version that serves. */
+  readonly isPinned: (model: string) => boolean
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
   readonly onLoadFailed: (model: string, version: string) => void
@@ -411,7 +413,7 @@ export class ServedModel implements Resident {
   }
 
   get isEvictable(): boolean {
-    return this.isLazy && [...this.versions.values()].every(({ pins }) => pins.size === 0)
+    return this.isLazy && [...this.versions.keys()].every((name) => this.traffic.holder(name) === undefined)
   }
 
   get isBusy(): boolean {
@@ -821,7 +823,7 @@ export class ServedModel implements Resident {
   #stepFor(name: string) {
     if (this.quarantine.reasonOf(name) !== undefined) return 'none'
     const { current, options, hasServed, isLazy } = this
-    return stepFor(name, {
+    const step = stepFor(name, {
       names: this.versionNames(),
       current,
       wished: this.#wished,
@@ -829,6 +831,9 @@ export class ServedModel implements Resident {
       isLazy,
       options,
     })
+    // A rollback stays until somebody switches again.
+    const isPinned = current !== undefined && name !== current.name && this.host.isPinned(this.name)
+    return step === 'activate' && isPinned ? 'load' : step
   }
 
   /** Loads a version as the options say; one that can't be is tried again, and disturbs nothing that serves. */

@@ -86,8 +86,6 @@ export class ModelVersion {
   readonly #awaiting = new Set<() => void>()
   /** Bytes of the artifact's files, where they were counted. */
   artifactBytes = 0
-  /** What beside leases and being current keeps it loaded where others have to make room, such as a label. */
-  readonly pins = new Set<string>()
   /** Sessions of it while it is being freed. */
   #leavingInstances = 0
   /** Set while a drain waits for leases. */

@@ -52,6 +52,17 @@ describe('maxLoadedModels', () => {
     expect(loaded(manager)).toEqual(['m1', 'm2'])
   })
 
+  it('never unloads what a label names', async () => {
+    const manager = managerOf(temporaryRepository(modelsOf(3)), { maxLoadedModels: 2 })
+    await use(manager, 'm0')
+    await manager.setLabel('m0', 'stable', '1')
+    for (const model of ['m1', 'm2', 'm1', 'm2']) await use(manager, model)
+    expect(loaded(manager)).toEqual(['m0', 'm2'])
+    await manager.removeLabel('m0', 'stable')
+    await use(manager, 'm1')
+    expect(loaded(manager)).toEqual(['m1', 'm2'])
+  })
+
   it('never unloads what has a request under way: the next waits, and is refused with 503 after a time', async () => {
     const clock = new ManualClock()
     const manager = managerOf(temporaryRepository(modelsOf(3)), { maxLoadedModels: 2, clock })
