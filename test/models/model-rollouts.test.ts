@@ -54,7 +54,10 @@ describe('a rollout of a served model', () => {
     expect(models.rolloutOf('m')).toMatchObject({ phase: 'rolled-back', version: '2' })
     await expect.poll(() => models.get('m').canary).toBeUndefined()
     const [version] = models.get('m').versions
-    expect(version).toMatchObject({ version: '2', quarantined: expect.stringContaining('requests failed') as string })
+    expect(version).toMatchObject({
+      version: '2',
+      quarantined: expect.stringContaining('requests failed') as string,
+    })
     await expect(models.switchVersion('m', '2')).rejects.toMatchObject({ code: 'CONFLICT' })
     await expect(models.startRollout('m', quick)).rejects.toThrow('is in quarantine')
     expect(changes.map(({ actor, action }) => `${actor} ${action}`)).toEqual(
