@@ -564,8 +564,11 @@ export class ModelManager<N extends string = string> {
   }
 
   /** Ends a rollout: all requests go to the version that serves. @throws ServingError CONFLICT where none is under way */
-  abortRollout(model: N, origin: ChangeOrigin = {}): RolloutStatus {
-    return this.#rollouts.abort(model, origin.reason)
+  abortRollout(model: N, origin: ChangeOrigin = {}): Promise<RolloutStatus> {
+    const to = this.#rollouts.of(model)?.version
+    return this.#changes.record({ action: 'rollout', model, to }, origin, async () =>
+      this.#rollouts.abort(model, origin.reason),
+    )
   }
 
   /**

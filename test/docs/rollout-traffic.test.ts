@@ -45,7 +45,7 @@ await serving.models.startRollout('churn', {
   },
 })
 serving.models.rolloutOf('churn') // { phase: 'running', step: 1, steps: 3, percent: 5, figures: { ... }, ... }
-serving.models.abortRollout('churn') // back to the stable version, without a quarantine
+await serving.models.abortRollout('churn') // back to the stable version, without a quarantine
 // #endregion
 
 test('the code of docs/rollout.md does what its comments say', () => {

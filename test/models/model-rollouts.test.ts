@@ -79,10 +79,15 @@ describe('a rollout of a served model', () => {
   })
 
   it('is ended by an operator, and leaves the version as it was', async () => {
-    const { serving, models } = await served((row) => row)
+    const { serving, models, changes } = await served((row) => row)
     await models.startRollout('m', { ...quick, minRequests: 10_000 })
     await expect(models.startRollout('m', quick)).rejects.toThrow('has a rollout of version 2 under way')
-    expect(models.abortRollout('m', { reason: 'changed our minds' })).toMatchObject({ phase: 'aborted' })
+    const ended = await models.abortRollout('m', { actor: 'ann', reason: 'changed our minds' })
+    expect(ended).toMatchObject({ phase: 'aborted' })
+    expect(changes).toContainEqual(
+      expect.objectContaining({ actor: 'ann', action: 'rollout', reason: 'changed our minds' }),
+    )
+    await expect(models.abortRollout('m')).rejects.toMatchObject({ code: 'CONFLICT' })
     await expect.poll(() => models.get('m').canary).toBeUndefined()
     expect((await serving.predict('m', 1)).meta.version).toBe('1')
     expect(models.get('m').versions.every(({ quarantined }) => quarantined === undefined)).toBe(true)
