@@ -122,7 +122,7 @@ export const modelSources = {
   },
   heavy: {
     title: 'heavy convolutions',
-    file: (folder, { convolution }) => writeModel(folder, 'heavy.onnx', convolution()),
+    file: (folder, { convolution }) => writeModel(folder, 'heavy.onnx', convolution({ layers: 24 })),
     input: { name: 'x', dtype: 'float32', shape: [1, 8, 8] },
     output: 'y',
     rows: waves(64),

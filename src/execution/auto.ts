@@ -7,6 +7,7 @@ import { LayoutSearch, type Move } from './layout-search.js'
 import { describeLayout, inlineLayout, isSameLayout, type Layout, type LearnedLayout } from './layout.js'
 import type { RunResult, Session } from './session.js'
 import type { Stretch } from './throughput.js'
+import { type LoneRun, LoneRuns } from './lone-runs.js'
 import { LoopCore } from './loop-core.js'
 import { Stage } from './stage.js'
 
@@ -60,6 +61,8 @@ export class AutoSession implements Session {
   /** When each layout may be moved to, and how long the wait is after the next failure there. */
   readonly #waits = new Map<Layout, { until: number; readonly backoff: Backoff }>()
   #stage: Stage
+  /** Of the present stage, where that is of threads and the model may run inline. */
+  #lone: LoneRuns | undefined
   #dead = false
   /** Set while runs wait for the session that was left behind. */
   #gate: Promise<void> | undefined
@@ -154,7 +157,10 @@ export class AutoSession implements Session {
   }
 
   #runIn(stage: Stage, feeds: Feeds, rows: number): Promise<RunResult> {
-    return stage.isInline ? this.#runInline(stage, feeds, rows) : this.#runInThreads(stage, feeds, rows)
+    if (stage.isInline) return this.#runInline(stage, feeds, rows)
+    const alone = this.#lone?.runFor(rows, stage.throughput.running)
+    if (alone !== undefined) return this.#runAlone(stage, alone, feeds)
+    return this.#runInThreads(stage, feeds, rows)
   }
 
   async #runInline(stage: Stage, feeds: Feeds, rows: number): Promise<RunResult> {
@@ -162,6 +168,12 @@ export class AutoSession implements Session {
     const result = await stage.run(feeds)
     if (stage === this.#stage && result.isRough !== true)
       this.#leaveInline(this.#inlining?.inline(rows, result.computeMs))
+    return result
+  }
+
+  async #runAlone(stage: Stage, run: LoneRun, feeds: Feeds): Promise<RunResult> {
+    const result = await run(feeds)
+    if (stage === this.#stage && result.isRough !== true) this.#judgeCost(1, result.computeMs, undefined)
     return result
   }
 
@@ -175,7 +187,10 @@ export class AutoSession implements Session {
       const result = await stage.run(feeds)
       done = rows
       const hopMs = isAlone ? this.#clock.now() - began - result.computeMs : undefined
-      if (stage === this.#stage && result.isRough !== true) this.#judgeCost(rows, result.computeMs, hopMs)
+      if (stage === this.#stage && result.isRough !== true) {
+        this.#judgeCost(rows, result.computeMs, hopMs)
+        this.#lone?.inThreads(rows, result.computeMs, stage.session.width)
+      }
       return result
     } finally {
       const now = this.#clock.now()
@@ -191,7 +206,7 @@ export class AutoSession implements Session {
   async #close(): Promise<void> {
     this.#lull?.clear()
     await this.#moving
-    await this.#stage.session.close()
+    await Promise.all([this.#stage.session.close(), this.#lone?.close()])
   }
 
   #rowsOf(feeds: Feeds): number {
@@ -264,9 +279,17 @@ export class AutoSession implements Session {
     })
     const stage = new Stage(layout, session)
     this.#lull?.clear()
-    if (layout.placement !== 'inline') this.#search.entered(layout, this.#clock.now())
+    if (!stage.isInline) this.#search.entered(layout, this.#clock.now())
+    this.#findLoneRuns(stage)
     if (layout.instances > 1) this.#watchForLull(stage)
     return stage
+  }
+
+  #findLoneRuns(stage: Stage): void {
+    if (stage.isInline) {
+      void this.#lone?.close()
+      this.#lone = undefined
+    } else if (this.#options.mayInline) this.#lone ??= new LoneRuns(() => this.#open(inlineLayout))
   }
 
   #watchForLull(stage: Stage): void {
