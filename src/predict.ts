@@ -7,14 +7,16 @@ import { asServingError, ServingError } from './errors.js'
 import type { Metrics } from './metrics/metrics.js'
 import type { Outcome } from './models/classification.js'
 import type { Awaitable } from './models/codec.js'
-import type { Encoded } from './models/loaded-model.js'
+import type { Encoded, RequestCodec } from './models/loaded-model.js'
 import type { ModelManager } from './models/manager.js'
 import { plainCopy } from './models/plain-copy.js'
 import { submitWithRetries } from './models/resubmit.js'
+import type { TensorRequest } from './models/tensor-codec.js'
 import type { PipelineLimits } from './models/pipeline-runs.js'
 import type { KeptAnswer, Lease } from './models/lease.js'
 import { StageCalls } from './predict-stage.js'
-import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction.js'
+import type { AnyPrediction, Inference, PredictionMeta, PredictOptions } from './prediction.js'
+import type { Feeds } from './tensor/tensor.js'
 
 /** A call on its way: what stays the same when a fallback takes it over. */
 export interface Call {
@@ -24,6 +26,8 @@ export interface Call {
   readonly options: PredictOptions
   readonly limits: SubmitOptions
   readonly startedAt: number
+  /** Whether the input is of tensors, and so is the answer to be, past the model's own codec. Default: false. */
+  readonly inTensors?: boolean
 }
 
 const priorities: Readonly<Record<NonNullable<PredictOptions['priority']>, Priority>> = {
@@ -54,11 +58,26 @@ export function predict(
   input: unknown,
   options: PredictOptions = {},
 ): Promise<AnyPrediction> {
+  return predictCall(host, model, input, callOf(options))
+}
+
+/** As {@link predict}, in tensors. */
+export async function infer(
+  host: PredictHost,
+  model: string,
+  request: TensorRequest,
+  options: PredictOptions = {},
+): Promise<Inference> {
+  const { prediction, meta } = await predictCall(host, model, request, { ...callOf(options), inTensors: true })
+  return { outputs: prediction as Feeds, meta }
+}
+
+function callOf(options: PredictOptions): Call {
   const startedAt = performance.now()
   const { timeoutMs, signal, whenFull, tenant, priority = 'normal', requestId = randomUUID() } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
   const limits = { signal, deadlineMs, whenFull, tenant, priority: priorities[priority] }
-  return predictCall(host, model, input, { options, limits, startedAt, requestId, within: outermost })
+  return { options, limits, startedAt, requestId, within: outermost }
 }
 
 const outermost: readonly string[] = []
@@ -110,7 +129,7 @@ function canFallBack(error: ServingError): boolean {
 
 /** A model's answer, a copy of the request going to its shadow where it has one. */
 function answerOf(host: PredictHost, model: string, input: unknown, call: Call): Promise<AnyPrediction> {
-  const copy = host.models.shadowCopy(model, input)
+  const copy = host.models.shadowCopy(model, input, call.inTensors)
   const answer = ownAnswer(host, model, input, call)
   return copy === undefined ? answer : copy.beside(answer)
 }
@@ -139,13 +158,14 @@ async function ownAnswer(
     }
     if (lease.timeoutMs !== undefined) limits = withDeadline(limits, startedAt + lease.timeoutMs)
     // Nothing is waited for that needs no wait: each wait costs as much as the rest of a small model's path.
-    const encoding = lease.codec.encode(input, options.signal)
+    const codec = call.inTensors === true ? tensorsOf(lease, model) : lease.codec
+    const encoding = codec.encode(input, options.signal)
     input = undefined // not kept over the waits: of many requests it would be collected late
     const encoded = isPromise(encoding) ? await models.within(limits, encoding) : encoding
     const stages = lease.isPipeline ? stagesOf(host, `${model}@${lease.version}`, call) : undefined
-    const running = run({ models, model, lease, encoded, limits, stages }, options.cache)
+    const running = run({ models, model, lease, codec, encoded, limits, stages }, options.cache)
     const answer = isPromise(running) ? await running : running
-    const decoding = lease.codec.decode(answer.result, encoded, answer.cache !== undefined)
+    const decoding = codec.decode(answer.result, encoded, answer.cache !== undefined)
     const outcome = isPromise(decoding) ? await models.within(limits, decoding) : decoding
     return answered(host, model, lease.version, call, answer, stages, outcome)
   } catch (cause) {
@@ -199,6 +219,13 @@ function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions 
   return limits.deadlineMs === undefined ? { ...limits, deadlineMs } : limits
 }
 
+/** @throws ServingError INVALID_REQUEST */
+function tensorsOf({ tensors, version, isPipeline }: Lease, model: string): RequestCodec {
+  if (tensors !== undefined) return tensors
+  const what = isPipeline ? 'a pipeline' : 'code'
+  throw new ServingError('INVALID_REQUEST', `${model}@${version} takes no tensors: it is ${what}.`)
+}
+
 function stagesOf(host: PredictHost, pipeline: string, call: Call): StageCalls {
   return new StageCalls(pipeline, call, (model, input, made) => predictCall(host, model, input, made))
 }
@@ -215,6 +242,7 @@ interface LeasedCall {
   readonly models: ModelManager
   readonly model: string
   readonly lease: Lease
+  readonly codec: RequestCodec
   readonly encoded: Encoded
   readonly limits: SubmitOptions
   /** Of a pipeline. */
@@ -223,8 +251,8 @@ interface LeasedCall {
 
 /** The result of a call: kept by the version's cache, under way for an equal request, or computed. */
 function run(call: LeasedCall, caching: PredictOptions['cache']): Awaitable<RunAnswer> {
-  const { encoded, limits, stages } = call
-  const { cache, codec } = call.lease
+  const { codec, encoded, limits, stages } = call
+  const { cache } = call.lease
   if (cache === undefined || caching === false) {
     return submit(call, codec.own(encoded), stages === undefined ? limits : { ...limits, caller: stages })
   }
@@ -244,8 +272,7 @@ function submit(
 }
 
 async function cached(call: LeasedCall, cache: PredictionCache<KeptAnswer>, key: string): Promise<RunAnswer> {
-  const { lease, encoded, limits, stages } = call
-  const { codec } = lease
+  const { codec, encoded, limits, stages } = call
   const { whenFull, tenant, deadlineMs } = limits
   // At once: where an equal request under way is refused, this one is computed later, when the caller may have
   // changed its input.

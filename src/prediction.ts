@@ -1,5 +1,6 @@
 import type { CacheStatus } from './cache/prediction-cache.js'
 import type { Outcome } from './models/classification.js'
+import type { Feeds } from './tensor/tensor.js'
 
 export interface PredictOptions {
   /** A version's name or a label, or `'latest'`, the version that serves. Default: `'latest'`. */
@@ -56,3 +57,10 @@ export interface PredictionMeta {
 export type StageMeta = Omit<PredictionMeta, 'requestId'>
 
 export type AnyPrediction = Outcome & { readonly meta: PredictionMeta }
+
+/** The answer to a request of tensors. */
+export interface Inference {
+  /** By the names of the outputs that were asked for. */
+  readonly outputs: Feeds
+  readonly meta: PredictionMeta
+}

@@ -12,6 +12,7 @@ import { ModelManager } from './models/manager.js'
 import { watchOption, type WatchOptions } from './models/watch-options.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
+import { tensorRequestFields, type TensorRequest } from './models/tensor-codec.js'
 import type { ModelDefinition } from './models/served-model.js'
 import {
   checkFields,
@@ -26,8 +27,8 @@ import {
 } from './options.js'
 import { replicaFields, type ReplicaOptions } from './state/replicas.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
-import { predict, type PredictHost } from './predict.js'
-import type { AnyPrediction, PredictionMeta, PredictOptions } from './prediction.js'
+import { infer, predict, type PredictHost } from './predict.js'
+import type { AnyPrediction, Inference, PredictionMeta, PredictOptions } from './prediction.js'
 
 export interface ServingOptions {
   /** The model of a request that names none. Default: the only model, where there is one. */
@@ -137,6 +138,12 @@ export interface Serving<
     inputs: Iterable<In<At<M, K>>> | AsyncIterable<In<At<M, K>>>,
     options?: PredictManyOptions,
   ): AsyncIterable<Prediction<Out<At<M, K>>>>
+  /**
+   * Asks an ONNX model in tensors, and answers in tensors: past its `input` schema, `encode` and `decode`, but on the path
+   * of every prediction. Arrays are copied, and may be changed afterwards.
+   * @throws ServingError as {@link predict}; INVALID_REQUEST for a model of code or a pipeline, which takes no tensors
+   */
+  infer(model: N, request: TensorRequest, options?: PredictOptions): Promise<Inference>
   /** One model, to be handed to code that needs no other. */
   model<K extends N>(model: K): ModelHandle<In<At<M, K>>, Out<At<M, K>>>
   /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
@@ -320,6 +327,17 @@ class RunningServing implements AnyServing, PredictHost {
       return Promise.reject(asServingError(error))
     }
     return predict(this, model, input, options)
+  }
+
+  infer(model: string, request: TensorRequest, options?: PredictOptions): Promise<Inference> {
+    try {
+      checkFields<TensorRequest>(request, tensorRequestFields, 'infer()', 'INVALID_REQUEST')
+      if (options !== undefined)
+        checkFields<PredictOptions>(options, predictFields, 'infer()', 'INVALID_REQUEST')
+    } catch (error) {
+      return Promise.reject(asServingError(error))
+    }
+    return infer(this, model, request, options)
   }
 
   get refusal(): ServingError | undefined {

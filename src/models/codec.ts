@@ -9,6 +9,7 @@ import { describe, isTensorLike, type DType, type DTypes, type Feeds, type Tenso
 import { outcomeOf, type Outcome } from './classification.js'
 import type { Encoded, Kept, RequestCodec } from './loaded-model.js'
 import { MetadataCodec } from './metadata-codec.js'
+import { TensorCodec } from './tensor-codec.js'
 import type { Task } from './model-config.js'
 import { plainCopy } from './plain-copy.js'
 import { validated, type StandardSchemaV1 } from './standard-schema.js'
@@ -64,6 +65,8 @@ export interface CodecOptions {
 export class VersionCodec implements RequestCodec {
   /** Whether every input has a leading axis of variable length: the rows. */
   readonly batched: boolean
+  /** For those who ask in tensors. */
+  readonly tensors: TensorCodec
   readonly #label: string
   readonly #signature: ModelSignature
   readonly #options: CodecOptions
@@ -81,6 +84,7 @@ export class VersionCodec implements RequestCodec {
     this.#options = options
     const outputs = options.outputs && Object.keys(options.outputs)
     this.#metadata = new MetadataCodec(label, signature, this.batched, options.task, outputs)
+    this.tensors = new TensorCodec(label, signature, this.batched, this.#metadata)
     for (const [name, dtype] of Object.entries(options.outputs ?? {})) this.#checkOutput(name, dtype)
     if (options.task !== undefined) {
       this.#checkOutput(options.task.output)

@@ -43,6 +43,8 @@ export interface RequestBounds {
  */
 export class Lease {
   readonly codec: RequestCodec
+  /** For those who ask in tensors. */
+  readonly tensors: RequestCodec | undefined
   readonly batcher: Queue
   /** Whether it asks other models, in the name of whoever asks it. */
   readonly isPipeline: boolean
@@ -59,6 +61,7 @@ export class Lease {
     private readonly onReleased: () => void,
   ) {
     this.codec = model.codec
+    this.tensors = model.tensors
     this.batcher = batcher
     this.isPipeline = model.pipeline !== undefined
     this.cache = cache

@@ -61,6 +61,8 @@ interface PipelineModel extends ModelLife {
 
 interface ModelLife {
   readonly codec: RequestCodec
+  /** For those who ask in tensors; undefined of code, which takes what it says. */
+  readonly tensors?: RequestCodec | undefined
   /** What runs the artifact; undefined for a model of code alone. */
   readonly session?: Pick<
     Session,

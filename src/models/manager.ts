@@ -586,9 +586,9 @@ export class ModelManager<N extends string = string> {
   }
 
   /** A copy of a request for the model's shadow, where there is one that is to have it. */
-  shadowCopy(model: string, input: unknown): ShadowCopy | undefined {
+  shadowCopy(model: string, input: unknown, inTensors = false): ShadowCopy | undefined {
     const { shadows } = this.#host
-    return shadows.size === 0 ? undefined : shadows.get(model)?.sample(input)
+    return shadows.size === 0 ? undefined : shadows.get(model)?.sample(input, inTensors)
   }
 
   /** Forgets a model that only failed loads spoke of, with the last of them. */

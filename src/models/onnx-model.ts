@@ -78,6 +78,7 @@ export async function openOnnxModel(
     const ragged = codec.batched ? raggedOf(label, session.signature, batching) : undefined
     return {
       codec,
+      tensors: codec.tensors,
       executor: executorOf(session, {
         isBatching: () => batchSafety.verdict.safe,
         keepsFeeds: retries > 0,

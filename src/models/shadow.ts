@@ -99,7 +99,7 @@ export class Shadow {
   }
 
   /** A copy of a request's input, where it is one of those to be copied. Called before anything can change it. */
-  sample(input: unknown): ShadowCopy | undefined {
+  sample(input: unknown, inTensors = false): ShadowCopy | undefined {
     if (this.#host.random() >= this.#options.fraction) return undefined
     const current = this.#host.current()
     if (current === undefined) return undefined
@@ -112,7 +112,7 @@ export class Shadow {
     this.#pending++
     return new ShadowCopy(current, (answer) => {
       if (answer === undefined) this.#pending--
-      else setImmediate(() => void this.#compare(copy.value, answer).finally(() => this.#pending--))
+      else setImmediate(() => void this.#compare(copy.value, inTensors, answer).finally(() => this.#pending--))
     })
   }
 
@@ -126,14 +126,14 @@ export class Shadow {
   }
 
   /** Never rejects. */
-  async #compare(input: unknown, expected: Outcome): Promise<void> {
+  async #compare(input: unknown, inTensors: boolean, expected: Outcome): Promise<void> {
     const { clock } = this.#host
     if (this.#hasEnded()) return
     const lease = this.#host.leaseIfIdle(this.version)
     if (lease === undefined) return this.#tell({ result: 'skipped' })
     const startedAt = clock.now()
     try {
-      const actual = await this.#ask(lease, input, startedAt)
+      const actual = await this.#ask(lease, input, inTensors, startedAt)
       const latencyMs = clock.now() - startedAt
       const { agree, distance } = compareOutcomes(expected, actual, this.#options.compare)
       this.#tell({ result: agree ? 'agreed' : 'disagreed', distance, latencyMs })
@@ -147,8 +147,9 @@ export class Shadow {
     }
   }
 
-  async #ask(lease: Lease, input: unknown, startedAt: number): Promise<Outcome> {
-    const { codec, batcher, timeoutMs } = lease
+  async #ask(lease: Lease, input: unknown, inTensors: boolean, startedAt: number): Promise<Outcome> {
+    const { batcher, timeoutMs } = lease
+    const codec = (inTensors ? lease.tensors : undefined) ?? lease.codec
     const { signal } = this.#ended
     const limits = { signal, ...(timeoutMs !== undefined && { deadlineMs: startedAt + timeoutMs }) }
     const within = <T>(wait: T | Promise<T>) => this.#host.within(limits, Promise.resolve(wait))
