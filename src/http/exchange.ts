@@ -21,7 +21,8 @@ export type HttpBody = { readonly stream: Readable } | { readonly parsed: unknow
 export interface HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string
+  /** Text, or bytes such as those of tensors. */
+  readonly body: string | Uint8Array
 }
 
 /** An error that the host's own error handler is to answer. */
