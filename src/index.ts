@@ -72,7 +72,7 @@ export type { Batchable, Executor } from './batching/executor.js'
 export { PredictionCache } from './cache/prediction-cache.js'
 export type { CacheAnswer, CacheOptions, CacheStatus } from './cache/prediction-cache.js'
 export type { DType, DTypes, Feeds, Tensor, TensorInfo } from './tensor/tensor.js'
-export type { RolloutOptions } from './rollout/rollout-options.js'
+export type { RolloutGuards, RolloutOptions } from './rollout/rollout-options.js'
 export type {
   RolloutFigures,
   RolloutPhase,
