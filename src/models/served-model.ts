@@ -1,21 +1,19 @@
 import { join, resolve } from 'node:path'
-import type { Clock } from '../clock.js'
 import { asServingError, messageOf, ServingError } from '../errors.js'
-import type { Logger } from '../logger.js'
 import { stepFor } from './arrival.js'
 import { artifactBytes } from '../execution/external-data.js'
-import { openCustomModel, type CustomVersionOptions } from './custom-model.js'
+import { openCustomModel } from './custom-model.js'
 import type { ChangeOrigin } from './changes.js'
-import type { CutOff } from './cut-off.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
-import type { LearntStore } from './learnt.js'
 import { readModelConfig } from './model-config.js'
+import type { ModelDefinition } from './model-definition.js'
+import type { ModelHost } from './model-host.js'
 import { ModelWatch } from './model-watch.js'
 import { openOnnxModel, type OnnxVersionOptions } from './onnx-model.js'
 import { IdleTimer } from './idle-timer.js'
 import { Loans, type Borrowed } from './loans.js'
 import { checkName, closed, quote } from './names.js'
-import { openPipeline, type PipelineVersionOptions } from './pipeline-model.js'
+import { openPipeline } from './pipeline-model.js'
 import {
   currentLink,
   forClients,
@@ -24,27 +22,16 @@ import {
   versionAt,
   type VersionSource,
 } from './repository.js'
-import { NoRoom, type Residency, type Resident } from './residency.js'
+import { NoRoom, type Resident } from './residency.js'
 import { Quarantine } from './quarantine.js'
 import { Retry } from '../retry.js'
-import type { ArtifactCache } from './sources/artifact-cache.js'
 import { locate } from './sources/locate.js'
 import type { ModelSource } from './sources/model-source.js'
-import type { Stages } from './stages.js'
 import { Traffic } from './traffic.js'
 import { compareVersions } from './version-order.js'
-import type { WaitLimits } from '../batching/limits-watch.js'
 import type { Lease } from './lease.js'
-import type { Shadow, ShadowResult } from './shadow.js'
 import { isLoaded, ModelVersion } from './version.js'
 import { eligible, wanted } from './version-policy.js'
-import type { WatchSettings } from './watch-options.js'
-
-/** A model to serve, as `createServing` hands it over. */
-export type ModelDefinition =
-  | { readonly kind: 'onnx'; readonly source: ModelSource; readonly options: OnnxVersionOptions }
-  | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
-  | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }
 
 export interface LoadOptions extends ChangeOrigin {
   /**
@@ -63,33 +50,6 @@ export interface RollbackResult {
   readonly from: string
   /** Whether it was no longer resident, and had to be loaded again. */
   readonly reloaded: boolean
-}
-
-/** What a model needs of its manager. */
-export interface ModelHost {
-  readonly logger: Logger
-  readonly clock: Clock
-  readonly cutOff: CutOff
-  readonly learnt: LearntStore
-  readonly stages: Stages
-  readonly residency: Residency
-  /** The version that the replicas have decided on, which wins over configuration at start. */
-  readonly desiredVersion: (model: string) => string | undefined
-  /** Whether the replicas went back to the version that serves. */
-  readonly isPinned: (model: string) => boolean
-  readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
-  readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
-  readonly onLoadFailed: (model: string, version: string) => void
-  readonly onConfigFailed: (model: string) => void
-  readonly artifacts: ArtifactCache
-  /** Undefined where folders are not watched. */
-  readonly watch: WatchSettings | undefined
-  readonly onShadow: (model: string, version: string, result: ShadowResult) => void
-  /** From 0 to 1, without 1. */
-  readonly random: () => number
-  /** By model, of those that have one. */
-  readonly shadows: Map<string, Shadow>
-  readonly within: <T>(limits: WaitLimits, promise: Promise<T>) => Promise<T>
 }
 
 /** A request that is to run again waits for a reload that begins within this time. */

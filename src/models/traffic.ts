@@ -4,7 +4,8 @@ import { Retry } from '../retry.js'
 import { Canary, checkCanary, type CanaryOptions } from './canary.js'
 import { checkLabel, Labels } from './labels.js'
 import { quote } from './names.js'
-import type { ModelHost, ServedModel } from './served-model.js'
+import type { ModelHost } from './model-host.js'
+import type { ServedModel } from './served-model.js'
 import { checkShadow, Shadow, type ShadowOptions } from './shadow.js'
 
 /** The changes of a model that those of its traffic are made of. */
