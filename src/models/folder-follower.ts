@@ -78,7 +78,10 @@ export class FolderFollower {
         const version = this.#versions.get(name)
         if (version === undefined || version === this.#history.current || isLoaded(version)) return
         this.#drop(version)
-        this.host.logger.info({ model: this.model, version: name }, `${version.label} is gone from its folder`)
+        this.host.logger.info(
+          { model: this.model, version: name },
+          `${version.label} is gone from its folder`,
+        )
       })
       .catch(() => {}) // closed
   }

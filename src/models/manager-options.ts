@@ -49,7 +49,10 @@ interface ManagerParts {
 }
 
 /** What the models of a manager are given: its options, completed by their defaults. */
-export function hostOf(options: ModelManagerOptions, { stages, outcomes, replicas }: ManagerParts): ModelHost {
+export function hostOf(
+  options: ModelManagerOptions,
+  { stages, outcomes, replicas }: ManagerParts,
+): ModelHost {
   const { logger = consoleLogger, clock = systemClock, random = Math.random } = options
   const { maxLoadedModels, memoryLimitBytes, stateDir, learned, watch } = options
   const { onLoaded = ignored, onRun = ignored, onLoadFailed = ignored, onConfigFailed = ignored } = options
