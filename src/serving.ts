@@ -12,7 +12,7 @@ import { ModelManager } from './models/manager.js'
 import { watchOption, type WatchOptions } from './models/watch-options.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
-import type { ModelDefinition } from './models/served-model.js'
+import type { ModelDefinition } from './models/model-definition.js'
 import {
   checkFields,
   fields,
