@@ -27,7 +27,8 @@ export type { ModelSource } from './models/sources/model-source.js'
 export type { RemoteSource } from './models/sources/remote-source.js'
 export type { VersionPolicy } from './models/version-policy.js'
 export type { WatchOptions } from './models/watch-options.js'
-export type { ModelManagerOptions, SwitchOptions } from './models/manager.js'
+export type { ModelManagerOptions } from './models/manager-options.js'
+export type { SwitchOptions } from './models/version-changes.js'
 export type { ValidationCase } from './validation/cases.js'
 export type { Comparison, VersionFigures } from './validation/compare.js'
 export type { LatencyQuantiles } from './validation/latency.js'
@@ -38,7 +39,8 @@ export type {
   ValidationOptions,
   ValidationReport,
 } from './validation/validate.js'
-export type { LoadOptions, RollbackResult } from './models/served-model.js'
+export type { LoadOptions } from './models/served-model.js'
+export type { RollbackResult } from './models/version-history.js'
 export type { CanaryOptions } from './models/canary.js'
 export type { ShadowOptions, ShadowSnapshot } from './models/shadow.js'
 export type { CompareOptions } from './models/agreement.js'
@@ -72,7 +74,7 @@ export type { Batchable, Executor } from './batching/executor.js'
 export { PredictionCache } from './cache/prediction-cache.js'
 export type { CacheAnswer, CacheOptions, CacheStatus } from './cache/prediction-cache.js'
 export type { DType, DTypes, Feeds, Tensor, TensorInfo } from './tensor/tensor.js'
-export type { RolloutOptions } from './rollout/rollout-options.js'
+export type { RolloutGuards, RolloutOptions } from './rollout/rollout-options.js'
 export type {
   RolloutFigures,
   RolloutPhase,

@@ -68,7 +68,10 @@ export async function infer(
   request: TensorRequest,
   options: PredictOptions = {},
 ): Promise<Inference> {
-  const { prediction, meta } = await predictCall(host, model, request, { ...callOf(options), inTensors: true })
+  const { prediction, meta } = await predictCall(host, model, request, {
+    ...callOf(options),
+    inTensors: true,
+  })
   return { outputs: prediction as Feeds, meta }
 }
 

@@ -12,8 +12,8 @@ import { ModelManager } from './models/manager.js'
 import { watchOption, type WatchOptions } from './models/watch-options.js'
 import { checkStages } from './models/pipeline-graph.js'
 import { namePattern } from './models/repository.js'
+import type { ModelDefinition } from './models/model-definition.js'
 import { tensorRequestFields, type TensorRequest } from './models/tensor-codec.js'
-import type { ModelDefinition } from './models/served-model.js'
 import {
   checkFields,
   fields,

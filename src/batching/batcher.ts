@@ -192,7 +192,7 @@ export class Batcher<I, R> implements BatchSource {
     return new Promise((resolve, reject) => {
       const met = this.#closed ?? this.#limits.expired(options)
       if (met !== undefined) return reject(met)
-      const { demand, signal, deadlineMs } = options
+      const { demand, signal, deadlineMs, wantedByMs = deadlineMs } = options
       const request = new QueuedRequest<I, R>(resolve, reject, {
         input,
         rows,
@@ -204,6 +204,7 @@ export class Batcher<I, R> implements BatchSource {
         sequence: this.#sequence++,
         submittedAt: this.#clock.now(),
         deadlineMs,
+        wantedByMs,
       })
       const refusal = this.#admit(request, options)
       if (refusal !== undefined) return reject(refusal)
@@ -275,11 +276,11 @@ export class Batcher<I, R> implements BatchSource {
 
   /** Lets a request into the queue, or to its door; an idle executor takes any. */
   #admit(request: QueuedRequest<I, R>, options: EnqueueOptions): ServingError | undefined {
-    const { whenFull, wantedByMs, isLetIn = false } = options
+    const { whenFull, isLetIn = false } = options
     const isIdle = this.#isIdle
-    const dueMs = wantedByMs ?? request.deadlineMs
-    if (!isIdle && dueMs !== undefined) {
-      const late = this.#admission.late(request, dueMs, this.#runningRows)
+    const { wantedByMs } = request
+    if (!isIdle && wantedByMs !== undefined) {
+      const late = this.#admission.late(request, wantedByMs, this.#runningRows)
       if (late !== undefined) return late
     }
     if (isIdle || isLetIn || this.#hasRoom(request)) {

@@ -10,7 +10,8 @@ export interface DelayedRequest {
   readonly signature: string
   readonly rowElements: number
   readonly submittedAt: number
-  readonly deadlineMs: number | undefined
+  /** When whoever asks wants the answer by, whether it is given up then or not. */
+  readonly wantedByMs: number | undefined
 }
 
 export interface DelayedQueue extends Iterable<DelayedRequest> {
@@ -59,10 +60,10 @@ export class QueueDelay {
   /** When a run of what waits has to begin for each to meet its deadline, as far as is known what it costs. */
   #latestStart(): number {
     let latest = Infinity
-    for (const { deadlineMs, signature } of this.#waiting) {
-      if (deadlineMs === undefined) continue
+    for (const { wantedByMs, signature } of this.#waiting) {
+      if (wantedByMs === undefined) continue
       const runMs = this.#plan.estimateMs(signature, this.#waiting.rows) ?? Infinity
-      latest = Math.min(latest, deadlineMs - runMs * margin - handOverMs)
+      latest = Math.min(latest, wantedByMs - runMs * margin - handOverMs)
     }
     return latest
   }

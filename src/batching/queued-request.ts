@@ -7,7 +7,10 @@ import type { Priority, Waiting } from './waiting.js'
 interface Arrival<I> extends Omit<Waiting, keyof Linked> {
   readonly input: I
   readonly submittedAt: number
+  /** When it is given up. */
   readonly deadlineMs: number | undefined
+  /** When it is wanted by, whether it is given up then or not. */
+  readonly wantedByMs: number | undefined
 }
 
 /** A request from its submission to its answer. */
@@ -21,6 +24,7 @@ export class QueuedRequest<I, R> extends Link implements Waiting, BatchRequest<I
   readonly sequence: number
   readonly submittedAt: number
   readonly deadlineMs: number | undefined
+  readonly wantedByMs: number | undefined
   priority: Priority
   settled = false
   onSettled: (() => void) | undefined
@@ -42,6 +46,7 @@ export class QueuedRequest<I, R> extends Link implements Waiting, BatchRequest<I
     this.sequence = arrival.sequence
     this.submittedAt = arrival.submittedAt
     this.deadlineMs = arrival.deadlineMs
+    this.wantedByMs = arrival.wantedByMs
     this.priority = arrival.priority
   }
 

@@ -83,10 +83,10 @@ export class AutoSession implements Session {
     this.#options = options
     this.#clock = clock
     this.#inlining = mayInline ? new InlineChoice() : undefined
-    this.#search = new LayoutSearch(layouts, learned)
+    this.#search = new LayoutSearch(spared === undefined ? layouts : [...layouts, spared], learned)
     this.#loopCore = spared && new LoopCore(spared, layouts[0], loopShare)
     for (const candidate of [inlineLayout, ...layouts, ...(spared === undefined ? [] : [spared])]) {
-      const firstMs = candidate.instances > 1 ? firstTrialMs : firstReturnMs
+      const firstMs = candidate === inlineLayout ? firstReturnMs : firstTrialMs
       this.#waits.set(candidate, { until: -Infinity, backoff: new Backoff({ firstMs, longestMs: Infinity }) })
     }
     for (const defeated of this.#search.defeated) this.#postpone(defeated)
@@ -223,7 +223,7 @@ export class AutoSession implements Session {
   #judgeLayout(layout: Layout, stretch: Stretch, now: number): void {
     const move = this.#loopCore?.observe(layout)
     if (move !== undefined) this.#consider(move)
-    else if (layout !== this.#loopCore?.spared) this.#consider(this.#search.observe(stretch, now))
+    else if (this.#loopCore?.isSparing !== true) this.#consider(this.#search.observe(stretch, now))
   }
 
   #leaveInline(reason: string | undefined): void {
@@ -236,12 +236,13 @@ export class AutoSession implements Session {
     if (move.to === this.#stage.layout) {
       wait?.backoff.succeeded()
       this.#report(`stays with ${describeLayout(move.to)}: ${move.reason}`)
-    } else if (wait !== undefined && this.#clock.now() >= wait.until) {
+    } else if (move.isDefeat === true || (wait !== undefined && this.#clock.now() >= wait.until)) {
       this.#moving = this.#move(move).finally(() => (this.#moving = undefined))
     }
   }
 
-  async #move({ to, reason, isDefeat = false }: Move): Promise<void> {
+  async #move(move: Move): Promise<void> {
+    const { to, reason, isDefeat = false } = move
     let session: Session
     try {
       session = await this.#open(to)
@@ -253,7 +254,7 @@ export class AutoSession implements Session {
     if (isDefeat) this.#postpone(left.layout)
     this.#stage = this.#enter(to, session)
     this.#inlining?.clear()
-    this.#loopCore?.entered()
+    this.#loopCore?.entered(move)
     this.#report(`moves to ${describeLayout(to)}: ${reason}`)
     this.#gate = left.idle()
     await this.#gate

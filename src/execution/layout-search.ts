@@ -22,7 +22,10 @@ const judgedStretches = 5
 /** Runs beside the one that ended, from which on there is always something to do. */
 const saturatedOthers = 0.9
 
-/** A layout must be better by so much: two sessions cost twice the memory, and noise is no gain. */
+/**
+ * A layout must be better by so much: two sessions cost twice the memory, and noise is no gain. One of fewer threads may
+ * be worse by as much, for what it leaves to all else.
+ */
 const leastGain = 1.05
 
 /** After so long without need of its sessions there is one again, which answers a lone request soonest. */
@@ -35,9 +38,9 @@ interface Trial {
 }
 
 /**
- * Finds the layout of threads that gets most done under load, by trying: while the session always has something to
- * do, from one layout to the next as long as that gives more rows a millisecond; back where it does not, and to the
- * first, which answers a lone request soonest, where the load is gone.
+ * Finds the layout of threads that gets most done under load, by trying: while the session always has something to do,
+ * each of the others in turn, kept where it gives more rows a millisecond; back to the first, which answers a lone request
+ * soonest, where the load is gone.
  *
  * Rows by the wall are compared, not the time in the runtime: sessions beside each other contend for memory and
  * caches, and hops and batches of another size count too. What won before is held to less, so that noise does not
@@ -47,10 +50,14 @@ export class LayoutSearch {
   readonly #layouts: readonly [Layout, ...Layout[]]
   /** By index of the layout. */
   readonly #rates: (number | undefined)[]
-  /** The index of the highest that proved better than those before it. */
+  /** The index of the one that proved better than the others so far. */
   #best = 0
   #at = 0
   #trial: Trial | undefined
+  /** Where a trial that was lost leads back to: that one is not judged anew. */
+  #backTo: number | undefined
+  /** What is to be tried next. */
+  #next: number | undefined
   #recent: number[] = []
   /** The first stretch at a layout is its warm-up. */
   #isWarm = false
@@ -77,9 +84,9 @@ export class LayoutSearch {
     })
   }
 
-  /** Those that were measured, and are no better than {@link best}. */
+  /** Those that were tried, and are no better than {@link best}. */
   get defeated(): Layout[] {
-    return this.#layouts.filter((_, i) => i > this.#best && this.#rates[i] !== undefined)
+    return this.#layouts.filter((_, i) => i > 0 && i !== this.#best && this.#rates[i] !== undefined)
   }
 
   /** The session runs in this layout from now on. Not for one inline. */
@@ -87,7 +94,11 @@ export class LayoutSearch {
     const before = this.#at
     const rowsPerMs = this.#rates[before]
     this.#at = Math.max(0, this.#indexOf(layout))
-    this.#trial = this.#at > before && rowsPerMs !== undefined ? { before, rowsPerMs } : undefined
+    // The first is returned to where the load is gone, which is no trial.
+    const mayBeTrial = this.#at === this.#next || (this.#at > 0 && this.#at !== this.#backTo)
+    const isTrial = mayBeTrial && this.#at !== before
+    this.#trial = isTrial && rowsPerMs !== undefined ? { before, rowsPerMs } : undefined
+    this.#backTo = this.#next = undefined
     this.#recent = []
     this.#isWarm = false
     this.#neededAtMs = nowMs
@@ -104,7 +115,7 @@ export class LayoutSearch {
       this.#recent = []
       return undefined
     }
-    if (this.#best > this.#at) return this.#return()
+    if (this.#trial === undefined && this.#best !== this.#at) return this.#return()
     this.#recent.push(rowsPerMs)
     if (this.#recent.length < judgedStretches) return undefined
     const rate = median(this.#recent)
@@ -119,19 +130,30 @@ export class LayoutSearch {
     return { to: this.best, reason: `${this.#present} is saturated, and it gave ${perSecond(rate)} before` }
   }
 
+  /** The next that was never tried, else the one that came closest. */
   #nextTrial(rate: number): Move | undefined {
-    const next = this.#layouts[this.#at + 1]
+    // To the first it returns by itself where the load is gone; but from fewer threads, which may bear any load.
+    const mayBeFirst = threadsOf(this.#layout(this.#at)) < threadsOf(this.#layouts[0])
+    const others = this.#layouts.map((_, i) => i).filter((i) => i !== this.#at && (i > 0 || mayBeFirst))
+    const untried = others.find((i) => this.#rates[i] === undefined)
+    const [closest] = others.toSorted((a, b) => (this.#rates[b] ?? 0) - (this.#rates[a] ?? 0))
+    const next = (this.#next = untried ?? closest)
     if (next === undefined) return undefined
-    return { to: next, reason: `a trial, since ${this.#present} is saturated at ${perSecond(rate)}` }
+    return {
+      to: this.#layout(next),
+      reason: `a trial, since ${this.#present} is saturated at ${perSecond(rate)}`,
+    }
   }
 
   #judge({ before, rowsPerMs }: Trial, rate: number): Move {
-    const needed = this.#best >= this.#at ? 1 / leastGain : leastGain
+    const isLeaner = threadsOf(this.#layout(this.#at)) < threadsOf(this.#layout(before))
+    const needed = this.#best === this.#at || isLeaner ? 1 / leastGain : leastGain
     const isBetter = rate > rowsPerMs * needed
     const figures = `${perSecond(rate)} against ${perSecond(rowsPerMs)}`
     if (!isBetter) {
       // The trial goes on until it is left: the way back may fail at first.
-      this.#best = Math.min(this.#best, before)
+      if (this.#best === this.#at) this.#best = before
+      this.#backTo = before
       return {
         to: this.#layout(before),
         reason: `${this.#present} gave no more: ${figures}`,
@@ -139,7 +161,7 @@ export class LayoutSearch {
       }
     }
     this.#trial = undefined
-    this.#best = Math.max(this.#best, this.#at)
+    this.#best = this.#at
     return {
       to: this.#layout(this.#at),
       reason: `it gives ${figures} of ${describeLayout(this.#layout(before))}`,
@@ -172,6 +194,10 @@ export class LayoutSearch {
   #indexOf(layout: Layout): number {
     return this.#layouts.findIndex((candidate) => isSameLayout(candidate, layout))
   }
+}
+
+function threadsOf({ instances, intraOpThreads }: Layout): number {
+  return instances * intraOpThreads
 }
 
 function median(numbers: readonly number[]): number {

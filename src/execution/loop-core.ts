@@ -25,6 +25,8 @@ export function measureLoopShare(): () => number {
  */
 export class LoopCore {
   #shares: number[] = []
+  #proposed: Move | undefined
+  #isSparing = false
 
   /**
    * @param spared the layout that leaves a core to the event loop
@@ -36,8 +38,14 @@ export class LoopCore {
     private readonly loopShare: () => number = measureLoopShare(),
   ) {}
 
+  /** Whether the session is in the spared layout for the event loop's sake, however much it gets done there. */
+  get isSparing(): boolean {
+    return this.#isSparing
+  }
+
   /** The session runs in another layout from now on. */
-  entered(): void {
+  entered(move: Move): void {
+    this.#isSparing = move === this.#proposed && move.to === this.spared
     this.#shares = []
   }
 
@@ -48,12 +56,17 @@ export class LoopCore {
     const share = this.#shares.toSorted((a, b) => a - b)[judgedStretches >> 1] ?? 0
     this.#shares = []
     const figure = `the event loop is busy ${Math.round(share * 100)} % of the time`
-    if (present === this.spared) {
-      if (share >= easyShare) return undefined
-      return { to: this.usual, reason: `${figure}, and needs no core of its own`, isDefeat: true }
-    }
-    return share < busyShare
-      ? undefined
-      : { to: this.spared, reason: `${figure}, and needs a core of its own` }
+    this.#proposed = this.#isSparing ? this.#whenEasy(share, figure) : this.#whenBusy(present, share, figure)
+    return this.#proposed
+  }
+
+  #whenEasy(share: number, figure: string): Move | undefined {
+    if (share >= easyShare) return undefined
+    return { to: this.usual, reason: `${figure}, and needs no core of its own` }
+  }
+
+  #whenBusy(present: Layout, share: number, figure: string): Move | undefined {
+    if (share < busyShare || present === this.spared) return undefined
+    return { to: this.spared, reason: `${figure}, and needs a core of its own` }
   }
 }

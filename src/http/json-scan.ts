@@ -5,18 +5,40 @@ export interface JsonShape {
 }
 
 /**
- * Whether a JSON text is so short, and has so few brackets, that it must be within the limits: what most texts are.
+ * Whether a JSON text is so short, and has so few brackets, that it is quickly known to be within the limits: what most
+ * texts are, also those of many numbers. Of others {@link measureJson} tells.
  */
 export function isSurelyWithin(text: string, limits: JsonShape): boolean {
   if (text.length / 2 > limits.elements) return false // an element has a comma or bracket beside it
+  const most = Math.max(limits.depth, text.length / fewestBetween)
   let brackets = 0
   for (const bracket of '[{') {
     for (let i = text.indexOf(bracket); i !== -1; i = text.indexOf(bracket, i + 1)) {
-      if (++brackets > limits.depth) return false
+      if (++brackets > most) return false
     }
   }
-  return true
+  return brackets <= limits.depth || depthOf(text, limits.depth) <= limits.depth
 }
+
+/** Where there are fewer characters to a bracket, to look for the next one takes longer than to look at each. */
+const fewestBetween = 64
+
+/** How far a text is nested; stops at the first that passes the limit. */
+function depthOf(text: string, limit: number): number {
+  let level = 0
+  let depth = 0
+  bracketsAndQuotes.lastIndex = 0
+  while (depth <= limit && bracketsAndQuotes.test(text)) {
+    const { lastIndex } = bracketsAndQuotes
+    const code = text.charCodeAt(lastIndex - 1)
+    if (code === quote) bracketsAndQuotes.lastIndex = endOfString(text, lastIndex - 1)
+    else if (code === closeBracket || code === closeBrace) level--
+    else if (++level > depth) depth = level
+  }
+  return depth
+}
+
+const bracketsAndQuotes = /[[\]{}"]/g
 
 /**
  * Counts a text's nesting and elements without parsing it; stops at the first that passes its limit. Of a text that

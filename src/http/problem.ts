@@ -8,7 +8,12 @@ import type { HttpResponse } from './exchange.js'
  * request's id: it may quote user code.
  * @param isTrusted whether whoever asks may read it all the same; of a defect the log alone tells
  */
-export function problem(cause: unknown, requestId: string, logger: Logger, isTrusted = false): HttpResponse {
+export function problem(
+  cause: unknown,
+  requestId: string,
+  logger: Logger,
+  isTrusted = false,
+): HttpResponse & { readonly body: string } {
   const error = asServingError(cause)
   if (!error.expose) logger.error({ err: error, requestId }, error.message)
   const body = {

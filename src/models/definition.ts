@@ -6,7 +6,7 @@ import type { Awaitable, Codec, OutputSpec } from './codec.js'
 import { exposureFields, type ExposureOptions } from './exposure.js'
 import { customModelFields, modelFields, type CustomModelOptions, type ModelOptions } from './model-config.js'
 import type { VersionInfo } from './onnx-model.js'
-import type { ModelDefinition } from './served-model.js'
+import type { ModelDefinition } from './model-definition.js'
 import { sourceField, type ModelSource } from './sources/model-source.js'
 import { isStandardSchema, type StandardSchemaV1 } from './standard-schema.js'
 

@@ -1,5 +1,5 @@
 import { provided, type Fields, flag } from '../options.js'
-import type { ModelDefinition } from './served-model.js'
+import type { ModelDefinition } from './model-definition.js'
 
 /** How a model is reached over HTTP. Only code says it: a folder is data. */
 export interface ExposureOptions {
@@ -37,8 +37,23 @@ export const exposureFields: Fields<ExposureOptions> = {
   unchecked: flag,
 }
 
+/** What an HTTP door must know of a model; undefined where there is none. @param find gives the definition of a model */
+export function httpProfile(
+  model: string,
+  find: (model: string) => ModelDefinition | undefined,
+): HttpProfile | undefined {
+  const definition = find(model)
+  if (definition === undefined) return undefined
+  const first = definition.kind === 'pipeline' ? definition.options.entry : undefined
+  const profile = first && httpProfile(first.model, find)
+  return {
+    accepts: definition.options.accepts ?? profile?.accepts ?? [],
+    checked: isChecked(definition) || profile?.checked === true,
+  }
+}
+
 /** Whether a model's own code has JSON only after a schema, or the user said that it need not. */
-export function isChecked({ kind, options }: ModelDefinition): boolean {
+function isChecked({ kind, options }: ModelDefinition): boolean {
   if (options.unchecked === true || options.input !== undefined) return true
   return kind === 'onnx' && options.encode === undefined && options.codec === undefined
 }

@@ -10,6 +10,11 @@ export function checkName(what: string, name: string): void {
   )
 }
 
+/** Whether what is asked for is the version that serves. */
+export function isLatest(version: string | undefined): version is 'latest' | undefined {
+  return version === undefined || version === 'latest'
+}
+
 export function closed(): ServingError {
   return new ServingError('CLOSED', 'the serving is closed')
 }

@@ -31,13 +31,14 @@ export class Outcomes {
     return this.#listeners.size === 0
   }
 
-  add(model: string, listener: OutcomeListener): void {
-    const listeners = this.#listeners.get(model)
-    if (listeners === undefined) this.#listeners.set(model, new Set([listener]))
-    else listeners.add(listener)
+  /** @returns ends the subscription */
+  listen(model: string, listener: OutcomeListener): () => void {
+    const listeners = this.#listeners.get(model) ?? new Set()
+    this.#listeners.set(model, listeners.add(listener))
+    return () => this.#remove(model, listener)
   }
 
-  remove(model: string, listener: OutcomeListener): void {
+  #remove(model: string, listener: OutcomeListener): void {
     const listeners = this.#listeners.get(model)
     listeners?.delete(listener)
     if (listeners?.size === 0) this.#listeners.delete(model)

@@ -1,6 +1,6 @@
 import { ServingError } from '../errors.js'
 import { nearest } from '../options.js'
-import type { ModelDefinition } from './served-model.js'
+import type { ModelDefinition } from './model-definition.js'
 
 /**
  * Checks what pipelines say of their stages before they run: that there are such models, and that none comes back to

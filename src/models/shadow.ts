@@ -112,7 +112,8 @@ export class Shadow {
     this.#pending++
     return new ShadowCopy(current, (answer) => {
       if (answer === undefined) this.#pending--
-      else setImmediate(() => void this.#compare(copy.value, inTensors, answer).finally(() => this.#pending--))
+      else
+        setImmediate(() => void this.#compare(copy.value, inTensors, answer).finally(() => this.#pending--))
     })
   }
 

@@ -68,7 +68,8 @@ export class TensorCodec implements RequestCodec {
    */
   encode(value: unknown): EncodedTensors {
     const { inputs, outputs } = value as TensorRequest // made by `infer`, of what its caller gave
-    if (!isPlainObject(inputs)) throw this.#invalid(`the inputs must be tensors by name; got ${show(inputs)}.`)
+    if (!isPlainObject(inputs))
+      throw this.#invalid(`the inputs must be tensors by name; got ${show(inputs)}.`)
     const feeds = emptyRecord<Tensor>(this.#needsNoPrototype)
     for (const info of this.#signature.inputs) {
       const tensor: unknown = Object.hasOwn(inputs, info.name) ? inputs[info.name] : undefined

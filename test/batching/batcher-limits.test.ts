@@ -212,6 +212,16 @@ describe('maxDelayMs', () => {
     }
   })
 
+  it('is cut short also for who is not given up at the deadline, such as the first of those who share a run', async () => {
+    const clock = new ManualClock()
+    const { executor, runs } = prompt(1)
+    const batcher = new Batcher(executor, texts, { clock, maxBatchSize: 8, maxDelayMs: 200 })
+    const answer = batcher.submit('a', { wantedByMs: clock.now() + 50 })
+    await pass(clock, 60)
+    expect(runs).toEqual([1])
+    await answer
+  })
+
   it('is waited for as long as the deadline and the cost of a run allow', async () => {
     const clock = new ManualClock()
     const plan = new BatchPlan({ maxBatchSize: 8 })

@@ -147,7 +147,8 @@ describe('a session that finds its place', () => {
     }
     expect(places.history.length).toBeGreaterThan(10)
     expect(places.history.length).toBeLessThan(40) // lone runs open another inline now and then
-    expect(places.living).toHaveLength(1)
+    await session.close()
+    expect(places.living).toEqual([])
   })
 
   it('stays where it is when the other place refuses it, and tries again later', async () => {
@@ -260,24 +261,29 @@ class Cores {
   readonly clock = new ManualClock()
   readonly opened: FakeSession[] = []
   readonly messages: string[] = []
-  readonly intervalMs: Record<number, number>
+  readonly #intervalMs = new Map<FakeSession, number>()
   failure: Error | undefined
   #session: AutoSession | undefined
 
-  constructor(wideMs: number, parallelMs: number) {
-    this.intervalMs = { 1: wideMs, 2: parallelMs }
-  }
+  /** @param singleMs of one session of one thread. Default: the other core gains all that it can */
+  constructor(
+    private readonly wideMs: number,
+    private readonly parallelMs: number,
+    private readonly singleMs: number = 2 * wideMs,
+  ) {}
 
   /** The share of time in which the event loop is busy. */
   loopShare = 0.5
 
-  readonly #open = async ({ placement, instances }: Layout): Promise<FakeSession> => {
+  readonly #open = async ({ placement, instances, intraOpThreads }: Layout): Promise<FakeSession> => {
     const { failure } = this
     this.failure = undefined
     if (failure !== undefined) throw failure
     const session = new FakeSession(placement, undefined, instances)
     session.held = true
     this.opened.push(session)
+    const oneMs = intraOpThreads === 1 ? this.singleMs : this.wideMs
+    this.#intervalMs.set(session, instances === 1 ? oneMs : this.parallelMs)
     return session
   }
 
@@ -306,7 +312,7 @@ class Cores {
       }
       // Those of a session that is left come first.
       const serving = this.opened.find(({ waiting }) => waiting > 0)
-      this.clock.advance(this.intervalMs[serving?.instances ?? 1] ?? 0)
+      if (serving !== undefined) this.clock.advance(this.#intervalMs.get(serving) ?? 0)
       serving?.answer(1)
       await settled()
     }
@@ -360,15 +366,25 @@ describe('a session under load', () => {
     expect(cores.living).toEqual([])
   })
 
+  it('stays with one thread where a second gains nothing, and leaves the core to others', async () => {
+    const cores = new Cores(20, 20, 20)
+    const session = await cores.start()
+    await cores.load(5 * judgedRuns)
+    expect(cores.messages).toContain(
+      'stays with 1 session of 1 thread: it gives 50 rows/s against 50 rows/s of 1 session of 2 threads',
+    )
+    await session.close()
+  })
+
   it('returns where it gets no more done, and tries again ever later', async () => {
     const cores = new Cores(200, 200)
     const session = await cores.start()
     await cores.load(2 * judgedRuns)
     expect(session.instances).toBe(1)
     expect(cores.opened).toHaveLength(3)
-    // An hour of load: a trial after 1, 2, 4, 8 and 16 minutes each.
+    // An hour of load: the other is tried as well, and the better of both again after 1, 2, 4, 8 and 16 minutes.
     await cores.load((3600 * 1000) / 200)
-    expect(cores.opened.length).toBe(3 + 2 * 5)
+    expect(cores.opened.length).toBe(5 + 2 * 5)
     expect(cores.living).toEqual([1])
     await session.close()
   })
@@ -403,7 +419,7 @@ describe('a session under load', () => {
     await cores.load(judgedRuns)
     await cores.load(20_000, 2)
     expect(session.instances).toBe(2)
-    expect(cores.opened).toHaveLength(2)
+    expect(cores.opened).toHaveLength(2 + 2 * 3) // one of one thread was tried beside, three times in as many minutes
     await session.close()
   })
 
@@ -449,7 +465,7 @@ describe('what a session has learnt', () => {
   it('spares the next one a trial that was lost, for a while', async () => {
     const cores = new Cores(20, 20)
     const session = await cores.start()
-    await cores.load(2 * judgedRuns)
+    await cores.load(5 * judgedRuns)
     const { learned } = session
     expect(learned?.layout.instances).toBe(1)
     await session.close()

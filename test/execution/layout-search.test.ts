@@ -10,8 +10,8 @@ class Saturated {
   nowMs = 0
   readonly search: LayoutSearch
 
-  constructor(learned?: LearnedLayout) {
-    this.search = new LayoutSearch(layouts, learned)
+  constructor(learned?: LearnedLayout, candidates: readonly [Layout, ...Layout[]] = layouts) {
+    this.search = new LayoutSearch(candidates, learned)
     this.search.entered(one, 0)
   }
 
@@ -90,10 +90,38 @@ describe('a search under saturation', () => {
     expect(load.search.best).toBe(one)
   })
 
-  it('tries nothing beyond one thread a session', () => {
+  it('tries each of the others before it tries one again', () => {
     const load = new Saturated()
-    load.search.entered(eight, 0)
-    expect(load.judged(1)).toBeUndefined()
+    for (const tried of [two, four, eight]) {
+      const trial = load.judged(1)
+      expect(trial?.to).toBe(tried)
+      load.enter(trial)
+      const back = load.judged(0.5 + tried.instances / 100)
+      expect(back).toMatchObject({ to: one, isDefeat: true })
+      load.enter(back)
+    }
+    expect(load.judged(1)?.to).toBe(eight) // which came closest
+  })
+
+  it('prefers fewer threads that get as much done, and tries the first from there too', () => {
+    const spared: Layout = { placement: 'thread', instances: 1, intraOpThreads: 7 }
+    const load = new Saturated(undefined, [one, spared])
+    load.enter(load.judged(1))
+    expect(load.judged(0.96)).toMatchObject({
+      to: spared,
+      reason: expect.stringContaining('it gives') as string,
+    })
+    const trial = (() => {
+      for (let i = 0; i < 4; i++) load.stretch(0.96)
+      return load.stretch(0.96)
+    })()
+    expect(trial?.to).toBe(one)
+    load.enter(trial)
+    expect(load.judged(1)).toMatchObject({ to: spared, isDefeat: true })
+    load.enter({ to: spared, reason: '' })
+    load.enter(load.judged(0.9))
+    expect(load.judged(1)).toMatchObject({ to: one })
+    expect(load.search.best).toBe(one)
   })
 
   it('begins with what was learnt', () => {

@@ -1,43 +1,67 @@
 import { describe, expect, it } from 'vitest'
 import type { Layout } from '../../src/execution/layout.js'
+import type { Move } from '../../src/execution/layout-search.js'
 import { LoopCore, measureLoopShare } from '../../src/execution/loop-core.js'
 
 const wide: Layout = { placement: 'thread', instances: 1, intraOpThreads: 4 }
 const spared: Layout = { placement: 'thread', instances: 1, intraOpThreads: 3 }
 
-/** What is said after five stretches in a layout, each with its share of a busy event loop. */
-function judged(core: (share: () => number) => LoopCore, layout: Layout, shares: readonly number[]) {
-  let i = 0
-  const loopCore = core(() => shares[i++] ?? 0)
-  for (let n = 0; n < 4; n++) expect(loopCore.observe(layout)).toBeUndefined()
-  return loopCore.observe(layout)
-}
+class Loop {
+  #shares: readonly number[] = []
+  #i = 0
+  readonly core = new LoopCore(spared, wide, () => this.#shares[this.#i++] ?? 0)
 
-const core = (share: () => number) => new LoopCore(spared, wide, share)
+  /** What is said after five stretches in a layout, each with its share of a busy event loop. */
+  judged(layout: Layout, shares: readonly number[]): Move | undefined {
+    ;[this.#shares, this.#i] = [shares, 0]
+    for (let n = 0; n < 4; n++) expect(this.core.observe(layout)).toBeUndefined()
+    return this.core.observe(layout)
+  }
+
+  /** Is spared its core. */
+  spare(): void {
+    const move = this.judged(wide, [1, 1, 1, 1, 1])
+    if (move !== undefined) this.core.entered(move)
+  }
+}
 
 describe('the core of the event loop', () => {
   it('is left to it where it is busy nearly all the time', () => {
-    expect(judged(core, wide, [0.99, 0.2, 0.95, 0.95, 1])).toEqual({
+    const loop = new Loop()
+    expect(loop.judged(wide, [0.99, 0.2, 0.95, 0.95, 1])).toEqual({
       to: spared,
       reason: 'the event loop is busy 95 % of the time, and needs a core of its own',
     })
-    expect(judged(core, wide, [0.99, 0.2, 0.89, 0.8, 1])).toBeUndefined()
+    expect(loop.judged(wide, [0.99, 0.2, 0.89, 0.8, 1])).toBeUndefined()
   })
 
   it('is taken back only once it is idle for much of the time', () => {
-    expect(judged(core, spared, [0.6, 0.6, 0.6, 0.6, 0.6])).toBeUndefined()
-    expect(judged(core, spared, [0.5, 0.5, 0.5, 1, 1])).toEqual({
+    const loop = new Loop()
+    loop.spare()
+    expect(loop.core.isSparing).toBe(true)
+    expect(loop.judged(spared, [0.6, 0.6, 0.6, 0.6, 0.6])).toBeUndefined()
+    const move = loop.judged(spared, [0.5, 0.5, 0.5, 1, 1])
+    expect(move).toEqual({
       to: wide,
       reason: 'the event loop is busy 50 % of the time, and needs no core of its own',
-      isDefeat: true,
     })
+    if (move !== undefined) loop.core.entered(move)
+    expect(loop.core.isSparing).toBe(false)
+  })
+
+  it('is not taken from a session that gets most done beside it', () => {
+    const loop = new Loop()
+    loop.core.entered({ to: spared, reason: 'a trial' })
+    expect(loop.core.isSparing).toBe(false)
+    expect(loop.judged(spared, [0, 0, 0, 0, 0])).toBeUndefined()
+    expect(loop.judged(spared, [1, 1, 1, 1, 1])).toBeUndefined() // it has it already
   })
 
   it('is judged anew in another layout', () => {
-    const loopCore = core(() => 1)
-    for (let i = 0; i < 4; i++) loopCore.observe(wide)
-    loopCore.entered()
-    expect(loopCore.observe(wide)).toBeUndefined()
+    const core = new LoopCore(spared, wide, () => 1)
+    for (let i = 0; i < 4; i++) core.observe(wide)
+    core.entered({ to: wide, reason: '' })
+    expect(core.observe(wide)).toBeUndefined()
   })
 
   it('is measured from one question to the next', async () => {

@@ -92,6 +92,17 @@ describe('the scan', () => {
     )
   })
 
+  test('is left out by the nesting alone where brackets are few for the length', () => {
+    fc.assert(
+      fc.property(text, fc.nat(12), (text, depth) => {
+        const long = `{"long": ${text}, "text": "${'\\"[]'.repeat(5)}${'x'.repeat(64 * (text.length + 60))}"}`
+        const isWithin = isSurelyWithin(long, { depth, elements: Infinity })
+        expect(isWithin).toBe(naiveShape(JSON.parse(long)).depth <= depth)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
   test('ends with any text, JSON or not', () => {
     fc.assert(
       fc.property(

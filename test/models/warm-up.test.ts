@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { custom, onnx } from '../../src/models/definition.js'
-import type { ModelManagerOptions } from '../../src/models/manager.js'
+import type { ModelManagerOptions } from '../../src/models/manager-options.js'
 import { createServing } from '../../src/serving.js'
 import { float32 } from '../../src/tensor/tensor.js'
 import {
