@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import type { Clock, Timer } from '../clock.js'
 import { asServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
@@ -26,6 +27,17 @@ export interface FollowerHost {
   readonly clock: Clock
 }
 
+/** What may fail again and again, with what it is called. */
+const attempts = {
+  state: ['the replicas are not followed', 'the state of the replicas can be read again'],
+  heartbeat: [
+    'the other replicas do not know of this one, and wait for it at no change',
+    'the other replicas know of this one again',
+  ],
+} as const
+
+type Attempt = keyof typeof attempts
+
 /** What this replica has done about one model. */
 class Following {
   applied: DesiredModel | undefined
@@ -40,8 +52,7 @@ class Following {
 /** Makes a process serve what all replicas are to serve, and tells the others of what it has. */
 export class Follower {
   #state: DesiredState = nothingDesired
-  /** Why the state could not be read; what was read before stays in force. */
-  problem: string | undefined
+  readonly #problems = new Map<Attempt, string>()
   readonly #following = new Map<string, Following>()
   #timer: Timer | undefined
   #isClosed = false
@@ -57,9 +68,14 @@ export class Follower {
     return this.#state
   }
 
+  /** Why the state could not be read, while what was read before stays in force; or why nobody knows of this replica. */
+  get problem(): string | undefined {
+    return this.#problems.get('state') ?? this.#problems.get('heartbeat')
+  }
+
   /** Reads the state from which the models start. Never rejects. */
   async open(): Promise<void> {
-    await this.#attempt(async () => {
+    await this.#attempt('heartbeat', async () => {
       await this.file.open()
       await this.heartbeats.open()
     })
@@ -138,7 +154,7 @@ export class Follower {
   }
 
   async #read(): Promise<void> {
-    await this.#attempt(async () => {
+    await this.#attempt('state', async () => {
       const state = await this.file.read()
       // A file that was removed, or put back from a copy, begins anew: nothing of it is applied.
       if (state.generation < this.#state.generation) {
@@ -149,20 +165,17 @@ export class Follower {
   }
 
   /** What fails is told once, and is a problem until it no longer does. */
-  async #attempt(operation: () => Promise<void>): Promise<void> {
+  async #attempt(what: Attempt, operation: () => Promise<void>): Promise<void> {
+    const { path } = this.file
+    const [problem, end] = attempts[what]
     try {
       await operation()
-      if (this.problem !== undefined) this.host.logger.info({}, 'the state of the replicas can be read again')
-      this.problem = undefined
+      if (this.#problems.delete(what)) this.host.logger.info({}, end)
     } catch (error) {
-      const { message } = asServingError(error)
-      if (message !== this.problem) {
-        this.host.logger.error(
-          { err: error, path: this.file.path },
-          `the replicas are not followed: ${message}`,
-        )
-      }
-      this.problem = message
+      // Readiness tells it to everybody: where the folder lies is for the log.
+      const message = `${problem}: ${asServingError(error).message.replaceAll(dirname(path), 'stateDir')}`
+      if (!this.#problems.has(what)) this.host.logger.error({ err: error, path }, message)
+      this.#problems.set(what, message)
     }
   }
 
@@ -252,9 +265,7 @@ export class Follower {
         failed: Object.fromEntries(this.#of(name).failed),
       }
     }
-    await this.heartbeats.beat(this.#state.generation, models).catch((error: unknown) => {
-      this.host.logger.debug({ err: error }, 'the heartbeat of this replica could not be written')
-    })
+    await this.#attempt('heartbeat', () => this.heartbeats.beat(this.#state.generation, models))
   }
 
   /** Others no longer wait for this replica. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServing, custom, type ModelChange, type ReplicaOptions } from 'mlserving'
@@ -296,4 +296,20 @@ test('one that closes while it waits for others leaves everything as it was', as
   await refused
   expect(b.current()).toBe('1')
   expect(stateIn(stateDir).models.m).not.toHaveProperty('pending')
+})
+
+test('a replica that can not tell the others of itself says so, and what it is', async () => {
+  const stateDir = temporaryRepository({ replicas: 'a file where a folder should be' })
+  const a = await replica({ stateDir })
+  const { status, warnings } = a.serving.readiness()
+  expect({ status, warnings }).toEqual({
+    status: 'ready',
+    warnings: [expect.stringMatching(/^the other replicas do not know of this one.*: E\w+/)],
+  })
+  expect(warnings?.join()).not.toContain(stateDir)
+  await sleep(60)
+  expect(a.logger.entries.filter(({ level }) => level === 'error')).toHaveLength(1)
+  rmSync(join(stateDir, 'replicas'))
+  mkdirSync(join(stateDir, 'replicas'))
+  while (a.serving.readiness().warnings !== undefined) await sleep(5)
 })
