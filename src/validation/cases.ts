@@ -74,19 +74,23 @@ async function* linesOf(path: string): AsyncGenerator<{ value: unknown; place: s
 
 /** Not by `readline`, whose iterator does not end with the errors of its stream. */
 async function* textLinesOf(path: string): AsyncGenerator<string> {
-  let rest = ''
+  /** Of the last line: put together at its end, since a long one comes in many pieces. */
+  let pieces: string[] = []
   try {
     for await (const chunk of createReadStream(path, 'utf8')) {
-      const lines = (rest + String(chunk)).split('\n')
-      rest = lines.pop() ?? ''
-      yield* lines
+      const lines = String(chunk).split('\n')
+      for (const line of lines.slice(0, -1)) {
+        yield pieces.join('') + line
+        pieces = []
+      }
+      pieces.push(lines.at(-1) ?? '')
     }
   } catch (error) {
     throw new ServingError('INVALID_REQUEST', `${path} could not be read: ${messageOf(error)}`, {
       cause: error,
     })
   }
-  yield rest
+  yield pieces.join('')
 }
 
 function parsed(line: string, place: string): unknown {
