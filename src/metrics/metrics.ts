@@ -34,6 +34,7 @@ const names = [
   'model_load_failures_total',
   'model_config_failures_total',
   'model_changes_total',
+  'model_rollouts_total',
 ]
 
 const latencyBuckets = [
@@ -59,6 +60,7 @@ export class Metrics {
   readonly #requests: LabelledMetric<Count>
   readonly #rejected: LabelledMetric<Count>
   readonly #changes: LabelledMetric<Count>
+  readonly #rollouts: LabelledMetric<Count>
   readonly #histograms: Readonly<
     Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
   >
@@ -89,6 +91,7 @@ export class Metrics {
       'Predictions that were refused or given up before they cost a run, by reason.',
     )
     this.#changes = counter('model_changes_total', 'Changes of what a model serves, by action and result.')
+    this.#rollouts = counter('model_rollouts_total', 'Steps and ends of rollouts, by event.')
     this.#histograms = {
       latency: histogram(
         'model_request_latency_seconds',
@@ -197,8 +200,14 @@ export class Metrics {
   }
 
   /** Counts a change of what a model serves; `model` is undefined where there is none of that name. */
-  changed(model: string | undefined, { action, result }: Pick<ModelChange, 'action' | 'result'>): void {
-    this.#changes.seriesOf({ model: model ?? unknown, action, result }).add()
+  changed(
+    model: string = unknown,
+    { action, result, rollout }: Pick<ModelChange, 'action' | 'result' | 'rollout'>,
+  ): void {
+    this.#changes.seriesOf({ model, action, result }).add()
+    if (rollout === undefined) return
+    const { version, event } = rollout
+    this.#rollouts.seriesOf({ model, model_version: version, event }).add()
   }
 
   /** Ends what reads the serving at a scrape; what was counted stays in the registry. */

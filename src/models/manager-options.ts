@@ -1,6 +1,7 @@
 import { systemClock, type Clock } from '../clock.js'
 import { consoleLogger, type Logger } from '../logger.js'
 import type { Replicas, ReplicaOptions } from '../state/replicas.js'
+import { Changes } from './changes.js'
 import { CutOff } from './cut-off.js'
 import { LearntStore, type Learnt } from './learnt.js'
 import type { ModelHost } from './model-host.js'
@@ -49,7 +50,10 @@ interface ManagerParts {
 }
 
 /** What the models of a manager are given: its options, completed by their defaults. */
-export function hostOf(options: ModelManagerOptions, { stages, outcomes, replicas }: ManagerParts): ModelHost {
+export function hostOf(
+  options: ModelManagerOptions,
+  { stages, outcomes, replicas }: ManagerParts,
+): ModelHost {
   const { logger = consoleLogger, clock = systemClock, random = Math.random } = options
   const { maxLoadedModels, memoryLimitBytes, stateDir, learned, watch } = options
   const { onLoaded = ignored, onRun = ignored, onLoadFailed = ignored, onConfigFailed = ignored } = options
@@ -57,6 +61,7 @@ export function hostOf(options: ModelManagerOptions, { stages, outcomes, replica
   const waits = new Waits(clock, cutOff)
   return {
     logger,
+    changes: new Changes(logger),
     clock,
     random,
     cutOff,

@@ -2,13 +2,12 @@ import type { SubmitOptions } from '../batching/batcher.js'
 import type { WaitLimits } from '../batching/limits-watch.js'
 import { ServingError } from '../errors.js'
 import type { RolloutStatus } from '../rollout/rollout-host.js'
-import type { RolloutOptions } from '../rollout/rollout-options.js'
 import { Replicas } from '../state/replicas.js'
 import type { Lines, ValidationCase } from '../validation/cases.js'
 import type { Comparison } from '../validation/compare.js'
 import type { ComparisonOptions, ValidationOptions, ValidationReport } from '../validation/validate.js'
 import type { CanaryOptions } from './canary.js'
-import { Changes, type ChangeListener, type ChangeOrigin } from './changes.js'
+import type { Changes, ChangeListener, ChangeOrigin } from './changes.js'
 import { httpProfile, type HttpProfile } from './exposure.js'
 import { Fallbacks } from './fallbacks.js'
 import { KnownModels } from './known-models.js'
@@ -21,7 +20,7 @@ import type { ModelHost } from './model-host.js'
 import { ModelValidation } from './model-validation.js'
 import { Outcomes, type OutcomeListener } from './outcomes.js'
 import { RepositoryModels } from './repository-models.js'
-import { RolloutChanges } from './rollout-changes.js'
+import { RolloutChanges, type StartRolloutOptions } from './rollout-changes.js'
 import type { LoadOptions, RollbackResult } from './served-model.js'
 import type { ShadowCopy, ShadowOptions } from './shadow.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
@@ -56,9 +55,8 @@ export class ModelManager<N extends string = string> {
       outcomes: this.#outcomes,
       replicas: () => this.#replicas,
     })
-    const { logger, clock } = host
+    const { logger, clock, changes } = host
     const models = new KnownModels(host)
-    const changes = new Changes(logger)
     this.#host = host
     this.#drainTimeoutMs = drainTimeoutMs
     this.#models = models
@@ -66,8 +64,13 @@ export class ModelManager<N extends string = string> {
     if (stateDir !== undefined)
       this.#replicas = new Replicas(stateDir, replicas, { models: models.all, changes, logger, clock })
     this.#versions = new VersionChanges(models, changes, this.#replicas)
-    this.#traffic = new TrafficControl(models, changes)
-    this.#rollouts = new RolloutChanges(this, models, changes, host)
+    const tools = {
+      traffic: new TrafficControl(models, changes),
+      versions: this.#versions,
+      outcomes: this.#outcomes,
+    }
+    this.#rollouts = new RolloutChanges(tools, models, changes, host)
+    this.#traffic = new TrafficControl(models, changes, (model) => this.#rollouts.refuse(model))
     this.#validation = new ModelValidation(models)
     this.#leasing = new Leasing(models, host)
     this.#fallbacks = new Fallbacks(models, logger)
@@ -281,10 +284,11 @@ export class ModelManager<N extends string = string> {
   /**
    * Lets a version take over in steps, each judged against the version that serves; back at once, and into quarantine,
    * where it is worse. Loads it first where needed.
-   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT where a rollout is under way, the version serves, or
-   *   is in quarantine
+   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT where a rollout is under way, the version serves or is in
+   *   quarantine, and where another one is the canary; VALIDATION_FAILED where it does not pass `validate`, and
+   *   INVALID_REQUEST where that asks for what it can't
    */
-  startRollout(model: N, options: RolloutOptions, origin: ChangeOrigin = {}): Promise<RolloutStatus> {
+  startRollout(model: N, options: StartRolloutOptions, origin: ChangeOrigin = {}): Promise<RolloutStatus> {
     return this.#rollouts.start(model, options, origin)
   }
 

@@ -1,6 +1,7 @@
 import type { WaitLimits } from '../batching/limits-watch.js'
 import type { Clock } from '../clock.js'
 import type { Logger } from '../logger.js'
+import type { Changes } from './changes.js'
 import type { CutOff } from './cut-off.js'
 import type { LearntStore } from './learnt.js'
 import type { Residency } from './residency.js'
@@ -12,6 +13,7 @@ import type { WatchSettings } from './watch-options.js'
 /** What a model needs of its manager. */
 export interface ModelHost {
   readonly logger: Logger
+  readonly changes: Changes
   readonly clock: Clock
   readonly cutOff: CutOff
   readonly learnt: LearntStore

@@ -4,19 +4,15 @@ import type { Logger } from '../logger.js'
 import type { RolloutEvent, RolloutStatus } from '../rollout/rollout-host.js'
 import type { RolloutOptions } from '../rollout/rollout-options.js'
 import { Rollouts } from '../rollout/rollouts.js'
-import type { CanaryOptions } from './canary.js'
-import type { OutcomeListener } from './outcomes.js'
-import type { ShadowOptions } from './shadow.js'
+import type { Outcomes } from './outcomes.js'
+import type { TrafficControl } from './traffic-control.js'
+import type { VersionChanges } from './version-changes.js'
 
-/** What rollouts do with models. */
-export interface RolloutModels {
-  canary(model: string, options: CanaryOptions): Promise<unknown>
-  endCanary(model: string): Promise<unknown>
-  shadow(model: string, options: ShadowOptions): Promise<unknown>
-  endShadow(model: string): Promise<unknown>
-  switchVersion(model: string, version: string): Promise<unknown>
-  quarantine(model: string, version: string, reason: string): Promise<unknown>
-  onOutcome(model: string, listener: OutcomeListener): () => void
+/** What rollouts work with. */
+export interface RolloutTools {
+  readonly traffic: TrafficControl
+  readonly versions: VersionChanges
+  readonly outcomes: Outcomes
 }
 
 export interface ModelRolloutsOptions {
@@ -31,16 +27,20 @@ const comparedFraction = 0.25
 /** What a rollout counts as a failure; it does not ask which. */
 const failed = new ServingError('INFERENCE_FAILED', 'the request failed')
 
+/** Who makes the changes that a rollout consists of. */
+export const byRollout = { actor: 'rollout' }
+
 /** Rollouts over the canary and the shadow of a process's models, fed by what becomes of their requests. */
 export class ModelRollouts {
-  readonly #models: RolloutModels
+  readonly #tools: RolloutTools
   readonly #logger: Logger
   readonly #rollouts: Rollouts
-  /** Ends what listens for the rollouts under way. */
-  readonly #listening = new Map<string, () => void>()
+  /** Of the rollouts under way: ends what listens, and whether the shadow is theirs. */
+  readonly #watching = new Map<string, { readonly unlisten: () => void; readonly hasShadow: boolean }>()
 
-  constructor(models: RolloutModels, { clock, logger, onEvent }: ModelRolloutsOptions) {
-    this.#models = models
+  constructor(tools: RolloutTools, { clock, logger, onEvent }: ModelRolloutsOptions) {
+    const { traffic, versions } = tools
+    this.#tools = tools
     this.#logger = logger
     this.#rollouts = new Rollouts({
       clock,
@@ -50,31 +50,36 @@ export class ModelRollouts {
         onEvent(model, event)
       },
       traffic: {
-        canary: (model, options) => this.#try(model, models.canary(model, options)),
-        endCanary: (model) => this.#try(model, models.endCanary(model)),
-        switchVersion: (model, version) => models.switchVersion(model, version),
-        quarantine: (model, version, reason) => this.#try(model, models.quarantine(model, version, reason)),
+        canary: (model, options) => this.#try(model, traffic.canary(model, options, byRollout)),
+        endCanary: (model) => this.#try(model, traffic.endCanary(model, byRollout)),
+        switchVersion: (model, version) => versions.switchVersion(model, version, byRollout),
+        quarantine: (model, version, reason) =>
+          this.#try(model, traffic.quarantine(model, version, reason, byRollout)),
       },
     })
   }
 
-  /** @throws ServingError as {@link Rollouts.start} */
-  start(model: string, stable: string, options: RolloutOptions): RolloutStatus {
+  /**
+   * @param isShadowed whether the version is the model's shadow already, whose comparisons count then
+   * @throws ServingError as {@link Rollouts.start}
+   */
+  start(model: string, stable: string, options: RolloutOptions, isShadowed: boolean): RolloutStatus {
     const status = this.#rollouts.start(model, stable, options)
     const { version, guards } = options
-    this.#listening.set(
-      model,
-      this.#models.onOutcome(model, {
-        answered: (outcome) => {
-          if (outcome.isCached) return
-          const error = outcome.status === 'error' ? failed : undefined
-          this.#rollouts.observe(model, outcome.version, outcome.latencyMs, error)
-        },
-        compared: (comparison) => this.#rollouts.compared(model, comparison.version, comparison.agree),
-      }),
-    )
-    if (guards?.agreement !== undefined)
-      this.#try(model, this.#models.shadow(model, { version, fraction: comparedFraction }))
+    const hasShadow = guards?.agreement !== undefined && !isShadowed
+    const unlisten = this.#tools.outcomes.listen(model, {
+      answered: (outcome) => {
+        if (outcome.isCached) return
+        const error = outcome.status === 'error' ? failed : undefined
+        this.#rollouts.observe(model, outcome.version, outcome.latencyMs, error)
+      },
+      compared: (comparison) => this.#rollouts.compared(model, comparison.version, comparison.agree),
+    })
+    this.#watching.set(model, { unlisten, hasShadow })
+    if (hasShadow) {
+      const shadow = { version, fraction: comparedFraction }
+      this.#try(model, this.#tools.traffic.shadow(model, shadow, byRollout))
+    }
     return status
   }
 
@@ -82,9 +87,20 @@ export class ModelRollouts {
     return this.#rollouts.of(model)
   }
 
+  /** Whether a rollout has the canary and the shadow of a model. */
+  isUnderWay(model: string): boolean {
+    return this.#watching.has(model)
+  }
+
   /** @throws ServingError CONFLICT where none is under way */
   abort(model: string, reason?: string): RolloutStatus {
     return this.#rollouts.abort(model, reason)
+  }
+
+  /** Ends a rollout that can't go on, where there is one. */
+  interrupt(model: string, reason: string): void {
+    const phase = this.#rollouts.of(model)?.phase
+    if (phase === 'running' || phase === 'paused') this.#rollouts.abort(model, reason)
   }
 
   /** Another version became the one that serves. */
@@ -93,15 +109,16 @@ export class ModelRollouts {
   }
 
   close(): void {
-    for (const end of this.#listening.values()) end()
-    this.#listening.clear()
+    for (const { unlisten } of this.#watching.values()) unlisten()
+    this.#watching.clear()
     this.#rollouts.close()
   }
 
   #end(model: string): void {
-    this.#listening.get(model)?.()
-    this.#listening.delete(model)
-    this.#try(model, this.#models.endShadow(model))
+    const { unlisten, hasShadow } = this.#watching.get(model) ?? {}
+    this.#watching.delete(model)
+    unlisten?.()
+    if (hasShadow === true) this.#try(model, this.#tools.traffic.endShadow(model, byRollout))
   }
 
   /** What can't be done to the traffic ends the rollout, if it is still under way. */
@@ -109,8 +126,7 @@ export class ModelRollouts {
     change.catch((error: unknown) => {
       const { message } = asServingError(error)
       this.#logger.error({ err: error, model }, `the rollout of ${model} can't go on: ${message}`)
-      const phase = this.#rollouts.of(model)?.phase
-      if (phase === 'running' || phase === 'paused') this.#rollouts.abort(model, message)
+      this.interrupt(model, message)
     })
   }
 }

@@ -16,6 +16,10 @@ export class Quarantine {
     throw new ServingError('CONFLICT', `${this.model}@${version} is in no quarantine.`)
   }
 
+  has(version: string): boolean {
+    return this.#reasons.has(version)
+  }
+
   /** Why a version is in quarantine; undefined where it is in none. */
   reasonOf(version: string): string | undefined {
     return this.#reasons.get(version)

@@ -268,12 +268,21 @@ export class ServedModel implements Resident {
       throw new ServingError('INVALID_CONFIG', `model "${this.name}": idleUnloadMs needs lazy: true.`)
     }
     if (this.versions.size === 0) this.#register(await this.#listSettled())
-    const highest = eligible(this.options.versions, this.versionNames())[0]
-    const name = this.#history.at(-1) ?? this.host.desiredVersion(this.name) ?? this.#wished ?? highest
+    const name = this.#firstOf([
+      this.#history.at(-1),
+      this.host.desiredVersion(this.name),
+      this.#wished,
+      ...eligible(this.options.versions, this.versionNames()),
+    ])
     if (name === undefined) return
     await this.#refuseChanging(name)
     await this.#load(name, { activate: true })
     await this.traffic.applyLabels()
+  }
+
+  /** The first of some versions that may serve. */
+  #firstOf(names: readonly (string | undefined)[]): string | undefined {
+    return names.find((name) => name !== undefined && !this.quarantine.has(name))
   }
 
   /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */
@@ -491,7 +500,10 @@ export class ServedModel implements Resident {
    * takes the request and can serve; else on the current one.
    */
   tryLease(version: string | undefined, key?: string): Lease | undefined {
-    if (version !== undefined) return this.#find(version)?.lease()
+    if (version !== undefined) {
+      const named = this.#find(version)
+      return named === undefined || this.quarantine.has(named.name) ? undefined : named.lease()
+    }
     const detour = this.traffic.detour(key)
     const lease = detour === undefined ? undefined : this.versions.get(detour)?.lease()
     return lease ?? this.current?.lease()
@@ -638,7 +650,7 @@ export class ServedModel implements Resident {
   #retire(): void {
     const { keepPrevious = 1 } = this.options
     const recent = [...new Set([...this.#history].reverse())]
-    const serving = this.versionNames().filter((name) => this.version(name).state !== 'failed')
+    const serving = this.versionNames().filter((name) => this.versions.get(name)?.state !== 'failed')
     const kept = new Set([...recent.slice(0, 1 + keepPrevious), ...wanted(this.options.versions, serving)])
     for (const name of this.#served) {
       const version = this.versions.get(name)
@@ -691,7 +703,8 @@ export class ServedModel implements Resident {
     return this.#change(async () => {
       await this.#configure()
       this.#place(source)
-      await this.#arrive(this.version(source.version))
+      const version = this.versions.get(source.version) // no label of that name
+      if (version !== undefined) await this.#arrive(version)
     }).catch((error: unknown) => this.#notFollowed(error))
   }
 
@@ -761,6 +774,7 @@ export class ServedModel implements Resident {
         return
       }
       this.host.logger.info({ model: this.name }, `model ${this.name} has a new configuration`)
+      await this.traffic.applyLabels()
       const arriving = [...this.#arriving]
       for (const version of [...this.versions.values()]) {
         if (isLoaded(version)) continue
@@ -781,7 +795,7 @@ export class ServedModel implements Resident {
   }
 
   #stepFor(name: string) {
-    if (this.quarantine.reasonOf(name) !== undefined) return 'none'
+    if (this.quarantine.has(name)) return 'none'
     const { current, options, hasServed, isLazy } = this
     const step = stepFor(name, {
       names: this.versionNames(),
@@ -802,7 +816,9 @@ export class ServedModel implements Resident {
     if (step === 'none') return this.#leaveAsleep(version)
     this.#revivals.get(version)?.cancel()
     try {
-      await this.#load(version.name, { activate: step === 'activate' })
+      const load = () => this.#load(version.name, { activate: step === 'activate' })
+      if (version === this.current) await load()
+      else await this.#recorded(step === 'activate' ? 'switch' : 'load', version, load)
       this.#revivals.get(version)?.succeeded()
       if (this.options.versions !== undefined) this.#served.add(version.name)
       this.#retire()
@@ -820,10 +836,21 @@ export class ServedModel implements Resident {
     }
   }
 
+  /** A change that the folder asks for is as much one as those of people. */
+  #recorded(
+    action: 'switch' | 'load',
+    { name: to }: ModelVersion,
+    change: () => Promise<void>,
+  ): Promise<void> {
+    const draft = { action, model: this.name, to, ...(action === 'switch' && { from: this.current?.name }) }
+    return this.host.changes.record(draft, { actor: 'repository' }, change)
+  }
+
   /** A lazy model that is not loaded begins with the new version when it is next asked. */
   #leaveAsleep(version: ModelVersion): void {
     const { current, options } = this
     if (!this.isLazy || current === undefined || isLoaded(current)) return
+    if (this.quarantine.has(version.name)) return
     if ((options.onNewVersion ?? 'activate') !== 'activate' || this.#wished !== undefined) return
     if (compareVersions(version.name, current.name) > 0) this.#history = []
   }
@@ -835,8 +862,8 @@ export class ServedModel implements Resident {
 
   async #loadWanted(): Promise<void> {
     for (const name of wanted(this.options.versions, this.versionNames())) {
-      const version = this.version(name)
-      if (version.state === 'registered') await this.#arrive(version, 'load')
+      const version = this.versions.get(name)
+      if (version?.state === 'registered') await this.#arrive(version, 'load')
     }
     this.#retire()
   }
@@ -845,16 +872,17 @@ export class ServedModel implements Resident {
   rollback(): Promise<RollbackResult> {
     return this.#change(async () => {
       const from = this.#history.at(-1)
-      const target = this.#history.at(-2)
+      const isTarget = (name: string) => name !== from && !this.quarantine.has(name)
+      const at = this.#history.findLastIndex(isTarget)
+      const target = this.#history[at]
       if (from === undefined || target === undefined) {
-        throw new ServingError(
-          'CONFLICT',
-          `model "${this.name}" was never switched: there is nothing to go back to.`,
-        )
+        const why =
+          this.#history.length > 1 ? 'has only served in versions of a quarantine' : 'was never switched'
+        throw new ServingError('CONFLICT', `model "${this.name}" ${why}: there is nothing to go back to.`)
       }
       const reloaded = this.versions.get(target)?.state !== 'ready'
       await this.#load(target, { activate: false })
-      this.#history.pop()
+      this.#history = this.#history.slice(0, at + 1)
       this.#activate(this.version(target))
       return { version: target, from, reloaded }
     })

@@ -1,5 +1,5 @@
 import { asServingError, ServingError } from '../errors.js'
-import { checkFields, fields, integer, provided, type Fields } from '../options.js'
+import { checkFields, fields, integer, isPlainObject, provided, type Fields } from '../options.js'
 import { agreementOf, asExpected } from './agreement.js'
 import { answer, refusePipeline, type Answering, type TimedOutcome } from './answer.js'
 import { casesOf, type Lines, type ValidationCase } from './cases.js'
@@ -72,9 +72,10 @@ const amount = provided<number>(
 
 export const comparisonFields: Fields<ComparisonOptions> = {
   tolerance: amount,
+  // JSON can hold nothing that passes for one: options of a request come here as well.
   signal: provided(
     'an AbortSignal',
-    (value) => typeof value === 'object' && value !== null && 'aborted' in value,
+    (value) => isPlainObject(value) && 'aborted' in value && typeof value.addEventListener === 'function',
   ),
 }
 
@@ -85,6 +86,17 @@ export const validationFields: Fields<ValidationOptions> = {
   maxMismatches: integer(0, 100_000),
 }
 
+const gateFields: Fields<ValidationGate> = {
+  ...validationFields,
+  cases: provided(
+    'a list of cases, one after another, or the path of a file of them',
+    (value) =>
+      typeof value === 'string' ||
+      (isPlainObject(value) && (Symbol.iterator in value || Symbol.asyncIterator in value)) ||
+      Array.isArray(value),
+  ),
+}
+
 export const defaultTolerance = 1e-4
 
 /** Errors that say nothing of the version: nobody waits for it any more. */
@@ -93,6 +105,12 @@ const endings = ['CLOSED', 'ABORTED'] as const
 /** @throws ServingError INVALID_REQUEST */
 export function checkValidation(options: ValidationOptions): void {
   checkFields<ValidationOptions>(options, validationFields, 'validate()', 'INVALID_REQUEST')
+}
+
+/** @throws ServingError INVALID_REQUEST */
+export function checkGate(gate: ValidationGate, where: string): void {
+  const field = fields(gateFields, ['cases'])
+  checkFields({ validate: gate }, { validate: field }, where, 'INVALID_REQUEST')
 }
 
 /**

@@ -28,8 +28,8 @@ import {
   errorRatioFields,
   guardFields,
   latencyFields,
-  rolloutFields,
 } from '../../src/rollout/rollout-options.js'
+import { startRolloutFields } from '../../src/models/rollout-changes.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
 import { replicaFields } from '../../src/state/replicas.js'
@@ -131,8 +131,11 @@ export const sections: Readonly<Record<string, Section>> = {
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
   },
   'startRollout()': {
-    fields: without(rolloutFields),
-    documentedBy: ['src/rollout/rollout-options.ts#RolloutOptions'],
+    fields: without(startRolloutFields),
+    documentedBy: [
+      'src/models/rollout-changes.ts#StartRolloutOptions',
+      'src/rollout/rollout-options.ts#RolloutOptions',
+    ],
   },
   guards: {
     fields: without(guardFields),

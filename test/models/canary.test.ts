@@ -99,6 +99,25 @@ test('endCanary sends all to the current version again, and frees what was loade
   await serving.models.endCanary('m') // there is none: nothing to be done
 })
 
+test('endCanary takes its share at once, whatever load is under way', async () => {
+  let load = () => {}
+  const loading = new Promise<void>((resolve) => (load = resolve))
+  const { serving } = versionsOfCode(undefined, {
+    load: async ({ version }) => {
+      if (version === '3') await loading
+      return version
+    },
+  })
+  await serving.models.canary('m', { version: '2', percent: 100 })
+  const loaded = serving.models.load('m', '3')
+  const ended = serving.models.endCanary('m')
+  await serving.models.listed()
+  await expect.poll(() => versionOf(serving)).toBe('1')
+  load()
+  await Promise.all([loaded, ended])
+  expect(await versionOf(serving)).toBe('1')
+})
+
 test('a version that is switched to is no canary any more, and one that serves can be none', async () => {
   const { serving } = versionsOfCode()
   await serving.models.canary('m', { version: '2', percent: 5 })

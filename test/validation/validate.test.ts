@@ -183,6 +183,22 @@ describe('validate', () => {
     await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
   })
 
+  it('takes no look-alike of a signal, as JSON may hold', async () => {
+    const serving = served({ '1': (row) => row })
+    const signal = { aborted: false } as AbortSignal
+    const wrong = serving.models.validate('m', '1', [{ input: 1, expected: 1 }], { signal })
+    await expect(wrong).rejects.toThrow('signal must be an AbortSignal')
+  })
+
+  it('reads a line of any length, whatever pieces it comes in', async () => {
+    const serving = served({ '1': (row: string) => row.length })
+    const long = 'é'.repeat(3_000_000)
+    const lines = [long, 'x', `${long}x`].map((input) => JSON.stringify({ input, expected: input.length }))
+    const root = temporaryRepository({ 'cases.jsonl': lines.join('\r\n') })
+    const report = await serving.models.validate('m', '1', join(root, 'cases.jsonl'))
+    expect(report).toMatchObject({ cases: 3, passed: 3 })
+  })
+
   it('refuses a pipeline', async () => {
     const serving = createServing({
       models: { one: custom({ load: () => 0, run: (_, rows: number[]) => rows }), all: pipeline(['one']) },
