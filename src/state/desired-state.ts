@@ -154,6 +154,7 @@ function checkModel(name: string, model: unknown): void {
     isPlainObject(labels) &&
     Object.values(labels).every(isName) &&
     isPlainObject(quarantined) &&
+    Object.values(quarantined).every((each) => isPlainObject(each) && typeof each.reason === 'string') &&
     (pending === undefined || (isPlainObject(pending) && isName(pending.version)))
   if (!isSound) throw wrong(`has a wrong entry: ${at}`)
 }

@@ -2,8 +2,9 @@ import { asServingError, ServingError } from '../errors.js'
 import { checkFields, fields, integer, isPlainObject, provided, type Fields } from '../options.js'
 import { agreementOf, asExpected } from './agreement.js'
 import { answer, refusePipeline, type Answering, type TimedOutcome } from './answer.js'
-import { casesOf, type Lines, type ValidationCase } from './cases.js'
+import { casesOf, isLines, type Lines, type ValidationCase } from './cases.js'
 import { quantilesOf, type LatencyQuantiles } from './latency.js'
+import { Turns } from './turns.js'
 
 /** How any two answers are compared. */
 export interface ComparisonOptions {
@@ -88,13 +89,7 @@ export const validationFields: Fields<ValidationOptions> = {
 
 const gateFields: Fields<ValidationGate> = {
   ...validationFields,
-  cases: provided(
-    'a list of cases, one after another, or the path of a file of them',
-    (value) =>
-      typeof value === 'string' ||
-      (isPlainObject(value) && (Symbol.iterator in value || Symbol.asyncIterator in value)) ||
-      Array.isArray(value),
-  ),
+  cases: provided('a list of cases, or the path of a file of them', isLines),
 }
 
 export const defaultTolerance = 1e-4
@@ -132,7 +127,9 @@ export async function validate(
   const latenciesMs: number[] = []
   let count = 0
   let passed = 0
+  const turns = new Turns()
   for await (const each of casesOf(cases)) {
+    await turns.take()
     const { input, expected } = each
     const index = count++
     if (index === 0) await attempt(by, input, signal)

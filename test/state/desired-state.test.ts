@@ -60,6 +60,10 @@ test.each([
   ['{"format":1,"generation":1,"models":{"m":{"revision":1}}}', 'models.m'],
   ['{"format":1,"generation":1,"models":{"../m":{}}}', 'models...'],
   [
+    '{"format":1,"generation":1,"models":{"m":{"revision":1,"history":[],"loaded":[],"labels":{},"quarantined":{"2":null}}}}',
+    'models.m',
+  ],
+  [
     '{"format":1,"generation":1,"models":{"m":{"revision":1,"current":"../2","history":[],"loaded":[],"labels":{},"quarantined":{}}}}',
     'models.m',
   ],

@@ -199,6 +199,24 @@ describe('validate', () => {
     expect(report).toMatchObject({ cases: 3, passed: 3 })
   })
 
+  it.each([undefined, null, 5, {}])('refuses %j for cases', async (cases) => {
+    const serving = served({ '1': (row) => row })
+    const wrong = serving.models.validate('m', '1', cases as never)
+    await expect(wrong).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+  })
+
+  it('leaves the event loop its turns, however quick the version is', async () => {
+    const serving = served({ '1': (row) => row })
+    await serving.ready()
+    const abort = new AbortController()
+    const endless = function* () {
+      for (;;) yield { input: 1, expected: 1 }
+    }
+    setTimeout(() => abort.abort(), 10)
+    const ended = serving.models.validate('m', '1', endless(), { signal: abort.signal })
+    await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
   it('refuses a pipeline', async () => {
     const serving = createServing({
       models: { one: custom({ load: () => 0, run: (_, rows: number[]) => rows }), all: pipeline(['one']) },
