@@ -471,11 +471,15 @@ export class ServedModel implements Resident {
 
   async #giveBack(version: ModelVersion): Promise<void> {
     if (this.#isClosed) return
-    await this.#change(async () => {
-      if (this.#loans.giveBack(version.name) && version !== this.current) await version.unload()
-    }).catch((error: unknown) => {
-      if (!this.#isClosed) this.host.logger.error({ err: error }, `${version.label} did not unload`)
+    const unloading = this.#change(async () => {
+      const isWanted = !this.#loans.giveBack(version.name) || version === this.current
+      return isWanted ? [] : [version.unload()]
     })
+    await unloading
+      .then((all) => Promise.all(all))
+      .catch((error: unknown) => {
+        if (!this.#isClosed) this.host.logger.error({ err: error }, `${version.label} did not unload`)
+      })
   }
 
   /** Milliseconds until the next attempt to load; 0 where none is waited for. */
@@ -889,37 +893,43 @@ export class ServedModel implements Resident {
   }
 
   /** Unloads a version that is not current, or the whole model. @throws ServingError VERSION_NOT_FOUND, CONFLICT */
-  unload(name?: string): Promise<void> {
-    return this.#change(async () => {
-      if (name === undefined) {
-        this.#history = []
-        this.#served.clear()
-        this.#arriving.clear()
-        this.#evicted.clear()
-        this.#loans.endAll()
-        this.failure = undefined
-        this.#cancelRetries()
-        this.traffic.clear()
-        await Promise.all([...this.versions.values()].map((version) => version.unload()))
-        return
-      }
-      const version = this.version(name)
-      if (version === this.current) {
-        throw new ServingError(
-          'CONFLICT',
-          `${version.label} serves: switch to another version, or unload the model.`,
-        )
-      }
-      const holder = this.traffic.holder(version.name)
-      if (holder !== undefined) {
-        throw new ServingError('CONFLICT', `${version.label} can't be unloaded: ${holder}.`)
-      }
-      this.#evicted.delete(name)
-      this.#loans.end(name)
-      this.#arriving.delete(name)
-      this.#revivals.get(version)?.cancel()
-      await version.unload()
-    })
+  async unload(name?: string): Promise<void> {
+    // Its requests may take their time, or never end: that holds up no other change, such as a rollback.
+    const unloading = await this.#change(async () =>
+      name === undefined ? this.#unloadAll() : [this.#unloadOne(name)],
+    )
+    await Promise.all(unloading)
+  }
+
+  #unloadAll(): readonly Promise<void>[] {
+    this.#history = []
+    this.#served.clear()
+    this.#arriving.clear()
+    this.#evicted.clear()
+    this.#loans.endAll()
+    this.failure = undefined
+    this.#cancelRetries()
+    this.traffic.clear()
+    return [...this.versions.values()].map((version) => version.unload())
+  }
+
+  #unloadOne(name: string): Promise<void> {
+    const version = this.version(name)
+    if (version === this.current) {
+      throw new ServingError(
+        'CONFLICT',
+        `${version.label} serves: switch to another version, or unload the model.`,
+      )
+    }
+    const holder = this.traffic.holder(version.name)
+    if (holder !== undefined) {
+      throw new ServingError('CONFLICT', `${version.label} can't be unloaded: ${holder}.`)
+    }
+    this.#evicted.delete(name)
+    this.#loans.end(name)
+    this.#arriving.delete(name)
+    this.#revivals.get(version)?.cancel()
+    return version.unload()
   }
 
   /** Frees every version once its leases have ended, or are cut off. */

@@ -1,3 +1,5 @@
+import { ServingError } from '../errors.js'
+import { show, text } from '../options.js'
 import type { CanaryOptions } from './canary.js'
 import type { ChangeDraft, ChangeOrigin, Changes } from './changes.js'
 import type { KnownModels } from './known-models.js'
@@ -67,6 +69,7 @@ export class TrafficControl {
   quarantine(model: string, version: string, reason: string, origin: ChangeOrigin): Promise<ModelSnapshot> {
     const why = { ...origin, reason }
     return this.#record({ action: 'quarantine', model, to: version }, why, async (found) => {
+      refuseNoReason(reason)
       found.version(version)
       if (found.current?.name === version) await this.#rollBack(found, why)
       found.quarantine.add(version, reason)
@@ -101,4 +104,11 @@ export class TrafficControl {
       return snapshot(found)
     })
   }
+}
+
+/** Where types are not checked, it may be left out; what is told to everybody who asks can't be. */
+function refuseNoReason(reason: unknown): void {
+  if (text.accepts(reason)) return
+  const message = `quarantine(): the reason must be ${text.expected}; got ${show(reason)}.`
+  throw new ServingError('INVALID_OPTIONS', message)
 }

@@ -230,3 +230,16 @@ test('a version that is a number is told to be no name', async () => {
     message: expect.stringContaining("2 can't name a version: give a string"),
   })
 })
+
+test('a request that does not end holds up the unload of its version, and no rollback', async () => {
+  const { manager } = await listening()
+  await manager.switchVersion('m', '2')
+  await manager.load('m', '1')
+  const lease = await manager.lease('m', '1')
+  const unloading = manager.unload('m', '1')
+  await manager.rollback('m')
+  expect(manager.get('m').current).toBe('1')
+  lease.release()
+  await unloading
+  expect(manager.get('m').current).toBe('1')
+})

@@ -54,3 +54,12 @@ test('a version in quarantine is validated still, and switched to by no cases th
     code: 'CONFLICT',
   })
 })
+
+test.each([undefined, '', 5])('%j is no reason for a quarantine', async (reason) => {
+  const { serving } = versionsOfCode()
+  await serving.ready()
+  await expect(serving.models.quarantine('m', '2', reason as never)).rejects.toMatchObject({
+    code: 'INVALID_OPTIONS',
+  })
+  expect(serving.models.get('m').versions.every(({ quarantined }) => quarantined === undefined)).toBe(true)
+})
