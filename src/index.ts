@@ -40,7 +40,8 @@ export type {
   ValidationOptions,
   ValidationReport,
 } from './validation/validate.js'
-export type { LoadOptions, RollbackResult } from './models/served-model.js'
+export type { LoadOptions } from './models/served-model.js'
+export type { RollbackResult } from './models/version-history.js'
 export type { CanaryOptions } from './models/canary.js'
 export type { ShadowOptions, ShadowSnapshot } from './models/shadow.js'
 export type { CompareOptions } from './models/agreement.js'

@@ -75,14 +75,15 @@ export class KnownModels {
     if (this.#isClosing) throw closed()
     if (source === undefined || this.#models.has(name)) return this.get(name)
     checkName('model', name)
-    const model = this.add(name, { kind: 'onnx', source, options: {} })
-    model.watch = undefined // the source is that of one version
+    // Not watched: the source is that of one version.
+    const host = { ...this.host, watch: undefined }
+    const model = this.add(name, { kind: 'onnx', source, options: {} }, host)
     this.#provisional.set(model, 0)
     return model
   }
 
-  add(name: string, definition: ModelDefinition): ServedModel {
-    const model = new ServedModel(name, definition, this.host)
+  add(name: string, definition: ModelDefinition, host = this.host): ServedModel {
+    const model = new ServedModel(name, definition, host)
     this.#models.set(name, model)
     return model
   }

@@ -1,5 +1,12 @@
+import { ServingError } from '../errors.js'
+import type { Logger } from '../logger.js'
+import type { ChangeQueue } from './change-queue.js'
 import type { Lease } from './lease.js'
+import type { ModelResidence } from './model-residence.js'
+import type { ModelVersions } from './model-versions.js'
+import type { VersionLoader } from './version-loader.js'
 import type { ModelVersion } from './version.js'
+import type { VersionHistory } from './version-history.js'
 
 /** A version that somebody works with beside those that serve. */
 export interface Borrowed {
@@ -7,17 +14,33 @@ export interface Borrowed {
   readonly lease: Lease
 }
 
-/** Versions that are only loaded for somebody who works with them. */
+interface LoansParts {
+  readonly versions: ModelVersions
+  readonly residence: ModelResidence
+  readonly loader: VersionLoader
+  readonly history: VersionHistory
+  readonly queue: ChangeQueue
+}
+
+/** Versions of a model that are only loaded for somebody who works with them. */
 export class Loans {
   /** How many work with each. */
   readonly #borrowers = new Map<string, number>()
+  readonly #versions: ModelVersions
+  readonly #residence: ModelResidence
+  readonly #loader: VersionLoader
+  readonly #history: VersionHistory
+  readonly #queue: ChangeQueue
 
-  has(version: string): boolean {
-    return this.#borrowers.has(version)
-  }
-
-  lend(version: string): void {
-    this.#borrowers.set(version, (this.#borrowers.get(version) ?? 0) + 1)
+  constructor(
+    { versions, residence, loader, history, queue }: LoansParts,
+    private readonly logger: Logger,
+  ) {
+    this.#history = history
+    this.#versions = versions
+    this.#residence = residence
+    this.#loader = loader
+    this.#queue = queue
   }
 
   /** Somebody else wants a version loaded, or unloaded: it is on loan no longer. */
@@ -29,8 +52,63 @@ export class Loans {
     this.#borrowers.clear()
   }
 
-  /** @returns whether nobody wants it loaded any more */
-  giveBack(version: string): boolean {
+  /**
+   * Works with versions beside those that serve: what is not loaded is, and is unloaded afterwards unless it was loaded or
+   * switched to meanwhile.
+   * @param after called when `work` has succeeded, before anything is unloaded
+   * @throws as {@link ModelManager.load}; what `work` and `after` throw
+   */
+  async borrow<const Names extends readonly string[], T>(
+    names: Names,
+    work: (borrowed: { readonly [K in keyof Names]: Borrowed }) => Promise<T>,
+    after: () => Promise<void> = async () => {},
+  ): Promise<T> {
+    const borrowed: Borrowed[] = []
+    let result: T
+    try {
+      try {
+        await this.#queue.run(async () => {
+          for (const name of names) borrowed.push(await this.#lend(name))
+        })
+        result = await work(borrowed as { readonly [K in keyof Names]: Borrowed })
+      } finally {
+        // Before the next change: one under way, such as an unload, may wait for these leases.
+        for (const { lease } of borrowed) lease.release()
+      }
+      await after()
+    } finally {
+      for (const { version } of borrowed) await this.#giveBack(version)
+    }
+    return result
+  }
+
+  async #lend(name: string): Promise<Borrowed> {
+    const isReady = this.#versions.get(name)?.state === 'ready' && !this.#borrowers.has(name)
+    // What had to make room would come back with the next request: it stays, until it has to again.
+    const stays = isReady || this.#residence.hasEvicted(name)
+    const version = await this.#loader.load(name)
+    const lease = version.lease()
+    if (lease === undefined) throw new ServingError('MODEL_NOT_READY', `${version.label} is ${version.state}`)
+    if (!stays) this.#borrowers.set(name, (this.#borrowers.get(name) ?? 0) + 1)
+    return { version, lease }
+  }
+
+  async #giveBack(version: ModelVersion): Promise<void> {
+    if (this.#queue.isClosed) return
+    await this.#queue
+      .run(async () => {
+        const isLast = this.#isLast(version.name) && version !== this.#history.current
+        // In a list, so that it is waited for outside of the queue: it may take its time.
+        return isLast ? [version.unload()] : []
+      })
+      .then((unloading) => Promise.all(unloading))
+      .catch((error: unknown) => {
+        if (!this.#queue.isClosed) this.logger.error({ err: error }, `${version.label} did not unload`)
+      })
+  }
+
+  /** One borrower fewer. @returns whether nobody wants the version loaded any more */
+  #isLast(version: string): boolean {
     const borrowers = this.#borrowers.get(version)
     if (borrowers === undefined) return false
     if (borrowers > 1) this.#borrowers.set(version, borrowers - 1)

@@ -21,12 +21,13 @@ import { ModelValidation } from './model-validation.js'
 import { Outcomes, type OutcomeListener } from './outcomes.js'
 import { RepositoryModels } from './repository-models.js'
 import { RolloutChanges, type StartRolloutOptions } from './rollout-changes.js'
-import type { LoadOptions, RollbackResult } from './served-model.js'
+import type { LoadOptions } from './served-model.js'
 import type { ShadowCopy, ShadowOptions } from './shadow.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { Stages } from './stages.js'
 import { TrafficControl } from './traffic-control.js'
 import { VersionChanges, type SwitchOptions } from './version-changes.js'
+import type { RollbackResult } from './version-history.js'
 
 /**
  * The models of a process: their versions, which of them serves, and every change to that. Usable on its own:

@@ -30,7 +30,7 @@ export class ModelValidation {
     checkValidation(options)
     const found = await this.models.known(model)
     const name = await named(found, version)
-    return found.borrow([name], ([{ lease }]) => validate(model, name, lease, cases, options))
+    return found.loans.borrow([name], ([{ lease }]) => validate(model, name, lease, cases, options))
   }
 
   /** Asks two versions of a model the same inputs. */
@@ -43,7 +43,7 @@ export class ModelValidation {
   ): Promise<Comparison> {
     checkComparison(options)
     const found = await this.models.known(model)
-    return found.borrow([await named(found, a), await named(found, b)], async ([first, second]) =>
+    return found.loans.borrow([await named(found, a), await named(found, b)], async ([first, second]) =>
       compare(model, await contenderOf(first), await contenderOf(second), inputs, options),
     )
   }
@@ -60,7 +60,7 @@ export async function gated(
     const report = await validate(model.name, version, lease, cases, options)
     if (!report.slo.met) throw validationFailed(report)
   }
-  await model.borrow([version], check, then)
+  await model.loans.borrow([version], check, then)
 }
 
 async function named(model: ServedModel, version: string): Promise<string> {

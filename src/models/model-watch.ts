@@ -2,14 +2,25 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.js'
 import { messageOf, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
+import type { Configuration } from './configuration.js'
+import type { FolderFollower } from './folder-follower.js'
+import type { ModelVersions } from './model-versions.js'
 import { currentLink, listVersions, type VersionSource } from './repository.js'
-import type { ServedModel } from './served-model.js'
 import { Settling, type Look } from './settling.js'
 import { isLoaded, type ModelVersion } from './version.js'
 import { compareVersions } from './version-order.js'
 import type { WatchSettings } from './watch-options.js'
 
 const absent = 'absent'
+
+/** A model whose folder is watched. */
+export interface WatchedModel {
+  readonly name: string
+  readonly config: Configuration
+  readonly versions: ModelVersions
+  /** Told what has changed. */
+  readonly follower: FolderFollower
+}
 
 /**
  * What has changed in a model's folder since the last look: versions that came, were mended, changed or went, its
@@ -27,7 +38,7 @@ export class ModelWatch {
   #isUnreadable = false
 
   constructor(
-    private readonly model: ServedModel,
+    private readonly model: WatchedModel,
     private readonly host: { readonly clock: Clock; readonly logger: Logger },
     private readonly settings: WatchSettings,
   ) {
@@ -36,7 +47,7 @@ export class ModelWatch {
 
   /** Remembers what the configuration is, before it is read for the first time. */
   async begin(): Promise<void> {
-    const { folder } = this.model
+    const { folder } = this.model.config
     if (folder === undefined) return
     this.#config = (await this.#lookAtConfig(folder)).fingerprint
     this.#link = await currentLink(folder)
@@ -44,16 +55,15 @@ export class ModelWatch {
 
   /**
    * Those versions that nobody is still copying. Where there is none it waits once, as long as it takes to see.
+   * @param closing ends that wait
    * @throws ServingError MODEL_NOT_READY where all are
    */
-  async settled(
-    sources: readonly VersionSource[],
-    pause: (ms: number) => Promise<void>,
-  ): Promise<VersionSource[]> {
+  async settled(sources: readonly VersionSource[], closing: AbortSignal): Promise<VersionSource[]> {
     const { stableMs, completeMarker } = this.settings
+    if (this.model.config.folder === undefined) return [...sources]
     let settled = await this.#settledOf(sources)
     if (settled.length === 0 && completeMarker === undefined) {
-      await pause(stableMs)
+      await this.#pause(stableMs, closing)
       settled = await this.#settledOf(sources)
     }
     if (settled.length > 0) return settled
@@ -63,6 +73,18 @@ export class ModelWatch {
       'MODEL_NOT_READY',
       `no version of model "${this.model.name}" is complete: ${sign}. Found: ${names}.`,
     )
+  }
+
+  #pause(ms: number, closing: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.host.clock.setTimer(resolve, ms)
+      const end = () => {
+        timer.clear()
+        resolve()
+      }
+      if (closing.aborted) end()
+      else closing.addEventListener('abort', end, { once: true })
+    })
   }
 
   async #settledOf(sources: readonly VersionSource[]): Promise<VersionSource[]> {
@@ -93,7 +115,7 @@ export class ModelWatch {
 
   /** One look at the folder. What is to be loaded is not waited for. */
   async poll(): Promise<void> {
-    const { folder } = this.model
+    const { folder } = this.model.config
     if (folder === undefined) return
     await this.#followConfig(folder)
     await this.#followLink(folder)
@@ -108,13 +130,13 @@ export class ModelWatch {
     if (!isSettled || fingerprint === this.#config) return
     const isFirst = this.#config === undefined
     this.#config = fingerprint
-    if (!isFirst) void this.model.reconfigure()
+    if (!isFirst) void this.model.follower.reconfigure()
   }
 
   /** The highest first: of several that come at once it is loaded first. */
   async #list(folder: string): Promise<VersionSource[] | undefined> {
     try {
-      const { kind } = this.model.definition
+      const { kind } = this.model.config.definition
       const found = await listVersions(folder, kind === 'custom' ? 'custom' : 'onnx', true)
       this.#isUnreadable = false
       return found.sort((a, b) => compareVersions(b.version, a.version))
@@ -146,8 +168,8 @@ export class ModelWatch {
     if (!isSettled || (fingerprint === taken && version !== undefined)) return
     this.#taken.set(name, fingerprint)
     // What was forgotten and is back as it was is known again, and nothing new.
-    if (fingerprint === taken) void this.model.recall(source)
-    else void this.model.welcome(source)
+    if (fingerprint === taken) void this.model.follower.recall(source)
+    else void this.model.follower.welcome(source)
   }
 
   /** What did serve under a name is not read again under it by itself, not even where it is unloaded by now. */
@@ -173,7 +195,7 @@ export class ModelWatch {
       const version = this.model.versions.get(name)
       if (there.has(name)) this.#told.delete(name)
       if (there.has(name) || version === undefined) continue
-      if (!isLoaded(version)) void this.model.forget(name)
+      if (!isLoaded(version)) void this.model.follower.forget(name)
       else if (!this.#told.has(name)) {
         this.#told.add(name)
         this.#warn(name, 'it is gone from its folder. What is loaded goes on; it can not be loaded again.')
@@ -185,7 +207,7 @@ export class ModelWatch {
     const link = await currentLink(folder)
     if (link === this.#link) return
     this.#link = link
-    if (link !== undefined) void this.model.followLink(link)
+    if (link !== undefined) void this.model.follower.followLink(link)
   }
 
   #warn(version: string, message: string): void {

@@ -2,13 +2,13 @@ import type { Clock, Timer } from '../clock.js'
 import { messageOf } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { listModels } from './repository.js'
-import type { ServedModel } from './served-model.js'
+import type { ModelWatch } from './model-watch.js'
 
 /** What the watch asks of the models' manager. */
 export interface WatchedModels {
   /** The folder of models, where there is one. */
   readonly repository: string | undefined
-  all(): Iterable<ServedModel>
+  all(): Iterable<{ readonly watch: ModelWatch | undefined }>
   /** Told of all folders of models that are there, each time they could be listed. */
   listed(folders: ReadonlyMap<string, string>): void
 }

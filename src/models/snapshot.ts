@@ -69,7 +69,8 @@ function highestFirst(a: { readonly name: string }, b: { readonly name: string }
 }
 
 export function snapshot(model: ServedModel): ModelSnapshot {
-  const { current, failure, configFailure, definition } = model
+  const { current, failure, definition } = model
+  const { failure: configFailure } = model.configuration
   const { labels, canary, shadow } = model.traffic
   const stages = definition.kind === 'pipeline' ? definition.options.stages : []
   return {

@@ -2,11 +2,22 @@ import { asServingError, ServingError } from '../errors.js'
 import { sharedPermits } from '../execution/permits.js'
 import { Retry } from '../retry.js'
 import { Canary, checkCanary, type CanaryOptions } from './canary.js'
-import { checkLabel, Labels } from './labels.js'
+import { checkLabel, type Labels } from './labels.js'
 import { quote } from './names.js'
 import type { ModelHost } from './model-host.js'
-import type { ServedModel } from './served-model.js'
+import type { Quarantine } from './quarantine.js'
 import { checkShadow, Shadow, type ShadowOptions } from './shadow.js'
+import type { ModelVersion } from './version.js'
+
+/** A model whose requests are sent on. */
+export interface RoutedModel {
+  readonly name: string
+  readonly current: ModelVersion | undefined
+  readonly versions: ReadonlyMap<string, ModelVersion>
+  readonly labels: Labels
+  readonly options: { readonly labels?: Readonly<Record<string, string>> }
+  readonly quarantine: Quarantine
+}
 
 /** The changes of a model that those of its traffic are made of. */
 export interface TrafficChanges {
@@ -23,7 +34,7 @@ export interface TrafficChanges {
  * share, and a shadow with its copies. What they name stays loaded.
  */
 export class Traffic {
-  readonly labels = new Labels()
+  readonly labels: Labels
   #canary: Canary | undefined
   #shadow: Shadow | undefined
   /** Labels that were set or removed by call: what the options say of them is overruled. */
@@ -33,10 +44,11 @@ export class Traffic {
   readonly #retry: Retry
 
   constructor(
-    private readonly model: ServedModel,
+    private readonly model: RoutedModel,
     private readonly host: ModelHost,
     private readonly changes: TrafficChanges,
   ) {
+    this.labels = model.labels
     this.#retry = new Retry(host.clock, () => {
       void changes.change(() => this.applyLabels()).catch(() => {}) // only where the model is closed
     })

@@ -4,9 +4,10 @@ import { checkGate, type ValidationGate } from '../validation/validate.js'
 import { originFields, type ChangeOrigin, type Changes } from './changes.js'
 import type { KnownModels } from './known-models.js'
 import { gated } from './model-validation.js'
-import type { LoadOptions, RollbackResult, ServedModel } from './served-model.js'
+import type { LoadOptions, ServedModel } from './served-model.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { sourceField } from './sources/model-source.js'
+import type { RollbackResult } from './version-history.js'
 
 export interface SwitchOptions extends ChangeOrigin {
   /** Cases that the version must pass before it serves. Default: none. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { asServingError, ServingError } from '../errors.js'
 import type { ChangeAction, ChangeOrigin } from '../models/changes.js'
 import { closed } from '../models/names.js'
-import type { RollbackResult } from '../models/served-model.js'
+import type { RollbackResult } from '../models/version-history.js'
 import { integer, oneOf, type Fields } from '../options.js'
 import {
   decide,

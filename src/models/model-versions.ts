@@ -1,0 +1,122 @@
+import { ServingError } from '../errors.js'
+import type { Configuration } from './configuration.js'
+import { openCustomModel } from './custom-model.js'
+import { Labels } from './labels.js'
+import type { LoadedModel, LoadObserver } from './loaded-model.js'
+import type { ModelHost } from './model-host.js'
+import { quote } from './names.js'
+import { openOnnxModel } from './onnx-model.js'
+import { openPipeline } from './pipeline-model.js'
+import type { VersionSource } from './repository.js'
+import { compareVersions } from './version-order.js'
+import { isLoaded, ModelVersion } from './version.js'
+
+/** The versions of a model that are known, loaded or not, by their names and by labels. */
+export class ModelVersions {
+  readonly #versions = new Map<string, ModelVersion>()
+  readonly labels = new Labels()
+
+  /** @param onReleased told when nobody holds a version any more, for now */
+  constructor(
+    private readonly model: string,
+    private readonly config: Configuration,
+    private readonly host: ModelHost,
+    private readonly onReleased: () => void,
+  ) {}
+
+  get byName(): ReadonlyMap<string, ModelVersion> {
+    return this.#versions
+  }
+
+  get all(): ModelVersion[] {
+    return [...this.#versions.values()]
+  }
+
+  get(name: string): ModelVersion | undefined {
+    return this.#versions.get(name)
+  }
+
+  /** A version, by its name or a label. */
+  find(name: string): ModelVersion | undefined {
+    return this.#versions.get(this.labels.versionOf(name) ?? name)
+  }
+
+  /** A version, by its name or a label. @throws ServingError VERSION_NOT_FOUND */
+  known(name: string): ModelVersion {
+    const version = this.find(name)
+    if (version !== undefined) return version
+    const known = this.names().join(', ') || 'none'
+    const labels = Object.keys(this.labels.toJSON()).join(', ')
+    throw new ServingError(
+      'VERSION_NOT_FOUND',
+      `model "${this.model}" has no version ${quote(name)}. Known: ${known}.${labels && ` Labels: ${labels}.`}`,
+    )
+  }
+
+  /** The highest first. */
+  names(): string[] {
+    return [...this.#versions.keys()].sort(compareVersions).reverse()
+  }
+
+  /** Knows the versions that lie there; those that are known already stay as they are. */
+  register(sources: readonly VersionSource[]): void {
+    for (const source of sources) {
+      if (!this.#versions.has(source.version)) this.#versions.set(source.version, this.#versionOf(source))
+    }
+  }
+
+  /** Registers a version in the place of one that is not loaded. @throws ServingError CONFLICT */
+  place(source: VersionSource): void {
+    const present = this.#versions.get(source.version)
+    if (present?.source.file === source.file) return
+    if (present !== undefined && isLoaded(present)) {
+      throw new ServingError(
+        'CONFLICT',
+        `${present.label} is ${present.state} from another source: unload it first, or give the new one another name.`,
+      )
+    }
+    this.#versions.delete(source.version)
+    this.register([source])
+  }
+
+  delete(version: ModelVersion): void {
+    this.#versions.delete(version.name)
+  }
+
+  /** Unloads all of them, each once the requests on it have ended or are cut off. */
+  async unload(): Promise<void> {
+    await Promise.all(this.all.map((version) => version.unload()))
+  }
+
+  #versionOf(source: VersionSource): ModelVersion {
+    const { logger, cutOff, clock, learnt, residency, onRun } = this.host
+    const { model } = this
+    const about = { model, version: source.version }
+    return new ModelVersion(model, source, {
+      ...this.config.options,
+      cutOff,
+      clock,
+      learnt,
+      open: (label, from, observer) => this.#open(label, from, observer),
+      warn: (message) => logger.warn(about, message),
+      info: (message) => logger.info(about, message),
+      onRun: (version, rows, computeMs) => onRun(model, version, rows, computeMs),
+      onReleased: () => this.onReleased(),
+      onFreed: () => residency.review(),
+    })
+  }
+
+  #open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+    const { definition } = this.config
+    switch (definition.kind) {
+      case 'onnx':
+        return openOnnxModel(label, source, definition.options, observer)
+      case 'custom':
+        return openCustomModel(label, source, definition.options)
+      case 'pipeline':
+        return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
+          this.host.onRun(this.model, source.version, 1, computeMs),
+        )
+    }
+  }
+}
