@@ -64,6 +64,7 @@ export class Loans {
     after: () => Promise<void> = async () => {},
   ): Promise<T> {
     const borrowed: Borrowed[] = []
+    let hasGivenUp = false
     let result: T
     try {
       try {
@@ -76,8 +77,13 @@ export class Loans {
         for (const { lease } of borrowed) lease.release()
       }
       await after()
+    } catch (error) {
+      hasGivenUp = ServingError.is(error, 'ABORTED', 'CLOSED')
+      throw error
     } finally {
-      for (const { version } of borrowed) await this.#giveBack(version)
+      const givenBack = Promise.all(borrowed.map(({ version }) => this.#giveBack(version)))
+      // A run that was given up may never end, and so neither may the unload.
+      if (!hasGivenUp) await givenBack
     }
     return result
   }

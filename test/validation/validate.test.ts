@@ -183,6 +183,26 @@ describe('validate', () => {
     await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
   })
 
+  it('ends with its signal amid a case that never ends, and holds up no switch', async () => {
+    const abort = new AbortController()
+    const hang = () => {
+      setImmediate(() => abort.abort())
+      return new Promise(() => {})
+    }
+    const source = temporaryRepository({ '1/a': '', '2/a': '', '3/a': '' })
+    const m = custom({
+      source,
+      current: '1',
+      load: ({ version }) => version,
+      run: (version, rows: number[]) => (version === '2' ? hang() : rows) as number[],
+    })
+    const serving = createServing({ models: { m }, logger: quietLogger(), drainTimeoutMs: 10 })
+    onTestFinished(() => serving.close())
+    const ended = serving.models.validate('m', '2', [{ input: 1, expected: 1 }], { signal: abort.signal })
+    await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
+    expect((await serving.models.switchVersion('m', '3')).current).toBe('3')
+  })
+
   it('takes no look-alike of a signal, as JSON may hold', async () => {
     const serving = served({ '1': (row) => row })
     const signal = { aborted: false } as AbortSignal
