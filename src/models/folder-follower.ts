@@ -45,7 +45,7 @@ export class FolderFollower {
   constructor(
     private readonly model: string,
     { config, versions, history, recovery, queue, quarantine }: FollowerParts,
-    private readonly host: Pick<ModelHost, 'logger' | 'isPinned'>,
+    private readonly host: Pick<ModelHost, 'logger' | 'desired'>,
     private readonly loads: FollowerLoads,
   ) {
     this.#config = config
@@ -78,7 +78,10 @@ export class FolderFollower {
         const version = this.#versions.get(name)
         if (version === undefined || version === this.#history.current || isLoaded(version)) return
         this.#drop(version)
-        this.host.logger.info({ model: this.model, version: name }, `${version.label} is gone from its folder`)
+        this.host.logger.info(
+          { model: this.model, version: name },
+          `${version.label} is gone from its folder`,
+        )
       })
       .catch(() => {}) // closed
   }
@@ -176,7 +179,8 @@ export class FolderFollower {
     const { current, hasServed } = this.#history
     const step = stepFor(name, { names, current, wished, hasServed, isLazy, options })
     // A rollback stays until somebody switches again.
-    const isPinned = current !== undefined && name !== current.name && this.host.isPinned(this.model)
+    const { pinned = false } = this.host.desired(this.model)
+    const isPinned = pinned && current !== undefined && name !== current.name
     return step === 'activate' && isPinned ? 'load' : step
   }
 

@@ -56,6 +56,7 @@ export class ModelManager<N extends string = string> {
       stages: new Stages((model) => this.#models.known(model)),
       outcomes: this.#outcomes,
       replicas: () => this.#replicas,
+      rollouts: () => this.#rollouts,
     })
     const { logger, clock } = host
     const models = new KnownModels(host)
@@ -67,8 +68,15 @@ export class ModelManager<N extends string = string> {
     if (stateDir !== undefined)
       this.#replicas = new Replicas(stateDir, replicas, { models: models.all, changes, logger, clock })
     this.#versions = new VersionChanges(models, changes, this.#replicas)
-    this.#traffic = new TrafficControl(models, changes)
-    this.#rollouts = new RolloutChanges(this, models, changes, host)
+    this.#traffic = new TrafficControl(models, changes, this.#replicas)
+    const { onRollout = () => {} } = options
+    this.#rollouts = new RolloutChanges(this, {
+      ...host,
+      models,
+      changes,
+      replicas: this.#replicas,
+      onRollout,
+    })
     this.#validation = new ModelValidation(models)
     this.#leasing = new Leasing(models, host)
     this.#fallbacks = new Fallbacks(models, logger)
@@ -130,7 +138,12 @@ export class ModelManager<N extends string = string> {
     for (const [model, { versions, traffic }] of this.#models.all) {
       for (const version of versions.values()) {
         const { percent } = traffic.canary?.version === version.name ? traffic.canary : {}
-        yield { model, ...version.status, ...(percent !== undefined && { canaryRatio: percent / 100 }) }
+        yield {
+          model,
+          ...version.status,
+          ...(percent !== undefined && { canaryRatio: percent / 100 }),
+          rolloutStep: this.#rollouts.stepOf(model, version.name),
+        }
       }
     }
   }
@@ -406,8 +419,8 @@ export class ModelManager<N extends string = string> {
   async #close(): Promise<void> {
     this.#models.refuse()
     await this.#models.listed
+    await this.#rollouts.close()
     await this.#replicas?.close()
-    this.#rollouts.close()
     const { clock, cutOff, residency, stages } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), this.#drainTimeoutMs)
     await cutOff.within(stages.unasked()).catch(() => {}) // those that take too long are refused below

@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import type { RolloutEvent, RolloutStatus } from '../rollout/rollout-host.js'
+import { isOver, type RolloutEvent, type RolloutStatus } from '../rollout/rollout-host.js'
 import type { RolloutOptions } from '../rollout/rollout-options.js'
-import { Rollouts } from '../rollout/rollouts.js'
+import { Rollouts, type StoredRollout } from '../rollout/rollouts.js'
 import type { CanaryOptions } from './canary.js'
 import type { OutcomeListener } from './outcomes.js'
 import type { ShadowOptions } from './shadow.js'
@@ -46,7 +46,7 @@ export class ModelRollouts {
       clock,
       logger,
       onEvent: (model, event) => {
-        if (isEnd(event)) this.#end(model)
+        if (isOver(event.phase)) this.#end(model)
         onEvent(model, event)
       },
       traffic: {
@@ -61,7 +61,23 @@ export class ModelRollouts {
   /** @throws ServingError as {@link Rollouts.start} */
   start(model: string, stable: string, options: RolloutOptions): RolloutStatus {
     const status = this.#rollouts.start(model, stable, options)
-    const { version, guards } = options
+    this.#listen(model, options)
+    return status
+  }
+
+  /** @throws ServingError CONFLICT where {@link start} would */
+  checkStart(model: string, stable: string, version: string): void {
+    this.#rollouts.checkStart(model, stable, version)
+  }
+
+  /** Goes on from what was {@link stored}, by whichever process; both versions must be loaded. */
+  resume(model: string, stored: StoredRollout): void {
+    this.#listening.get(model)?.()
+    const { phase } = this.#rollouts.resume(model, stored)
+    if (!isOver(phase)) this.#listen(model, stored.rollout.plan)
+  }
+
+  #listen(model: string, { version, guards }: RolloutOptions): void {
     this.#listening.set(
       model,
       this.#models.onOutcome(model, {
@@ -75,7 +91,6 @@ export class ModelRollouts {
     )
     if (guards?.agreement !== undefined)
       this.#try(model, this.#models.shadow(model, { version, fraction: comparedFraction }))
-    return status
   }
 
   of(model: string): RolloutStatus | undefined {
@@ -85,6 +100,35 @@ export class ModelRollouts {
   /** @throws ServingError CONFLICT where none is under way */
   abort(model: string, reason?: string): RolloutStatus {
     return this.#rollouts.abort(model, reason)
+  }
+
+  /** Ends the one under way, where it can still be ended. */
+  end(model: string, reason?: string): void {
+    const phase = this.#rollouts.of(model)?.phase
+    if (phase === 'running' || phase === 'paused') this.#rollouts.abort(model, reason)
+  }
+
+  stored(model: string): StoredRollout | undefined {
+    return this.#rollouts.stored(model)
+  }
+
+  /** Another process goes on with the one under way. @returns whether there was one */
+  drop(model: string): boolean {
+    const isDropped = this.#rollouts.drop(model)
+    if (isDropped) this.#end(model)
+    return isDropped
+  }
+
+  quarantined(model: string, version: string, reason: string): void {
+    this.#rollouts.quarantined(model, version, reason)
+  }
+
+  died(model: string, version: string, reason: string): void {
+    this.#rollouts.died(model, version, reason)
+  }
+
+  isBack(model: string, version: string): void {
+    this.#rollouts.isBack(model, version)
   }
 
   /** Another version became the one that serves. */
@@ -109,12 +153,7 @@ export class ModelRollouts {
     change.catch((error: unknown) => {
       const { message } = asServingError(error)
       this.#logger.error({ err: error, model }, `the rollout of ${model} can't go on: ${message}`)
-      const phase = this.#rollouts.of(model)?.phase
-      if (phase === 'running' || phase === 'paused') this.#rollouts.abort(model, message)
+      this.end(model, message)
     })
   }
-}
-
-function isEnd({ event }: RolloutEvent): boolean {
-  return event !== 'step' && event !== 'resumed' && event !== 'paused' && event !== 'promoting'
 }

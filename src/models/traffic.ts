@@ -76,19 +76,39 @@ export class Traffic {
     return this.#shadow?.version === version ? 'it is the shadow: end that first' : undefined
   }
 
-  /** Names a version by a label, or moves the label to it, once it is loaded. */
-  setLabel(label: string, version: string): Promise<void> {
+  /** Loads a version for a label that it is to be given, or throws where it can't be. */
+  prepareLabel(label: string, version: string): Promise<void> {
     return this.changes.change(async () => {
-      await this.#place(label, version)
-      this.#settled.add(label)
+      this.model.quarantine.check(version)
+      await this.#loadFor(label, version)
     })
   }
 
-  async #place(label: string, version: string): Promise<void> {
+  /**
+   * Names a version by a label, or moves the label to it, once it is loaded.
+   * @throws ServingError CONFLICT for one in quarantine
+   */
+  setLabel(label: string, version: string): Promise<void> {
+    return this.changes.change(async () => {
+      this.model.quarantine.check(version)
+      await this.#place(label, version)
+    })
+  }
+
+  /** As {@link setLabel}, for what was decided: a version in quarantine keeps its labels. */
+  placeLabel(label: string, version: string): Promise<void> {
+    return this.changes.change(() => this.#place(label, version))
+  }
+
+  async #loadFor(label: string, version: string): Promise<void> {
     checkLabel(this.model.name, label, this.model.versions)
-    this.model.quarantine.check(version)
     await this.changes.loadBeside(version)
     checkLabel(this.model.name, label, this.model.versions) // the folder was looked through again
+  }
+
+  async #place(label: string, version: string): Promise<void> {
+    await this.#loadFor(label, version)
+    this.#settled.add(label)
     const from = this.labels.versionOf(label)
     if (from === version) return
     this.labels.set(label, version)
@@ -96,32 +116,34 @@ export class Traffic {
   }
 
   /** @throws ServingError CONFLICT where there is no such label */
+  checkHas(label: string): void {
+    if (this.labels.versionOf(label) !== undefined) return
+    const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
+    throw new ServingError('CONFLICT', `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`)
+  }
+
+  /** @throws ServingError CONFLICT where there is no such label */
   removeLabel(label: string): Promise<void> {
     return this.changes.change(async () => {
-      if (!this.labels.delete(label)) {
-        const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
-        throw new ServingError(
-          'CONFLICT',
-          `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`,
-        )
-      }
+      this.checkHas(label)
+      this.labels.delete(label)
       this.#settled.add(label)
       this.#changed(`${this.model.name}: the label ${quote(label)} was removed`)
     })
   }
 
   /**
-   * Within a change: places the labels that the options state, but for those that were set or removed since. One that
-   * can't be placed is logged, and tried again later; it keeps nothing else from serving. Never rejects.
+   * Within a change: places the labels that the options state, or that were decided instead, but for those that were set or
+   * removed since. One that can't be placed is logged, and tried again later; it keeps nothing else from serving. Never rejects.
    */
   async applyLabels(): Promise<void> {
     if (this.model.current === undefined) return // it was unloaded in the meantime
     let isComplete = true
-    for (const [label, version] of Object.entries(this.model.options.labels ?? {})) {
-      if (this.#settled.has(label)) continue
+    const decided = this.host.desired(this.model.name).labels
+    for (const [label, version] of Object.entries({ ...this.model.options.labels, ...decided })) {
+      if (version === null || this.#settled.has(label)) continue
       try {
         await this.#place(label, version)
-        this.#settled.add(label)
       } catch (error) {
         isComplete = false
         const { message } = asServingError(error)
@@ -134,6 +156,14 @@ export class Traffic {
     }
     if (isComplete) this.#retry.succeeded()
     else this.#retry.failed(true)
+  }
+
+  /** Loads a version that is to be the canary, or throws where it can't be. */
+  prepareCanary(options: CanaryOptions): Promise<void> {
+    return this.changes.change(async () => {
+      checkCanary(options)
+      await this.#loadOther(options.version, 'canary')
+    })
   }
 
   /** Sends a share of the requests that name no version to another one, once it is loaded. */
