@@ -4,7 +4,14 @@ import { readModelConfig } from './model-config.js'
 import type { ModelDefinition } from './model-definition.js'
 import type { ModelHost } from './model-host.js'
 import type { OnnxVersionOptions } from './onnx-model.js'
-import { currentLink, forClients, isFolder, listVersions, versionAt, type VersionSource } from './repository.js'
+import {
+  currentLink,
+  forClients,
+  isFolder,
+  listVersions,
+  versionAt,
+  type VersionSource,
+} from './repository.js'
 import { locate } from './sources/locate.js'
 import type { ModelSource } from './sources/model-source.js'
 

@@ -103,8 +103,7 @@ export class ModelResidence implements Resident {
     if (!residency.isLimited || isInMemory || kind === 'pipeline') return () => {}
     const { instances = 1 } = kind === 'onnx' ? options : {}
     // Where the file can't be read, the load says so.
-    version.artifactBytes =
-      kind === 'onnx' ? await artifactBytes(version.source.file).catch(() => 0) : 0
+    version.artifactBytes = kind === 'onnx' ? await artifactBytes(version.source.file).catch(() => 0) : 0
     return residency.admit(this, version.label, version.artifactBytes * instances)
   }
 

@@ -1,63 +1,18 @@
-import { BatchPlan, type FoundSize } from '../batching/batch-plan.js'
-import { Batcher } from '../batching/batcher.js'
-import { PredictionCache, type CacheOptions } from '../cache/prediction-cache.js'
-import { systemClock, type Clock } from '../clock.js'
+import type { FoundSize } from '../batching/batch-plan.js'
+import { systemClock } from '../clock.js'
 import { asServingError, ServingError } from '../errors.js'
-import { sharedDispatcher } from '../execution/dispatcher.js'
 import type { BatchSafety } from './batch-safety.js'
 import { CutOff } from './cut-off.js'
-import type { BatchedModel, LoadedModel, LoadObserver } from './loaded-model.js'
-import type { LearntModel, LearntStore } from './learnt.js'
-import { Lease, type KeptAnswer, type Queue, type RequestBounds } from './lease.js'
-import { maxBatchSizeOf, type BatchingOptions } from './model-config.js'
+import type { LoadedModel, LoadObserver } from './loaded-model.js'
+import { LoadedVersion } from './loaded-version.js'
+import { Lease } from './lease.js'
 import { closed } from './names.js'
 import { forClients, type VersionSource } from './repository.js'
 import { settledAfterMs } from '../retry.js'
-import { warmUp, type WarmUp } from './warm-up.js'
+import type { VersionHost } from './version-host.js'
+import { warmUp } from './warm-up.js'
 
 export type VersionState = 'registered' | 'loading' | 'ready' | 'draining' | 'unloaded' | 'failed'
-
-/** What serves while a version is loaded. */
-interface Loaded {
-  readonly model: LoadedModel
-  readonly batcher: Queue
-  readonly cache: PredictionCache<KeptAnswer> | undefined
-  /** Not of a pipeline, whose stages have their own. */
-  readonly plan: BatchPlan | undefined
-}
-
-/** How the versions of a model are opened, queued and kept. */
-export interface VersionHost extends RequestBounds {
-  /** Loads an artifact. @param label `model@version`, for messages */
-  open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
-  readonly batching?: boolean | BatchingOptions | undefined
-  readonly cache?: true | CacheOptions | undefined
-  readonly maxQueueRows?: number | undefined
-  readonly maxQueueBytes?: number | undefined
-  /** How long a run may compute before it is given up. Default: as long as it takes. */
-  readonly runTimeoutMs?: number | undefined
-  /** Default: the system's. */
-  readonly clock?: Clock | undefined
-  /** Ends every wait of an unload. Default: none is ended. */
-  readonly cutOff?: CutOff | undefined
-  /** Told what the operator should know. */
-  warn?(message: string): void
-  /** What is known of artifacts, and is learnt of them. */
-  readonly learnt?: LearntStore | undefined
-  /** Told what may be of interest. */
-  info?(message: string): void
-  /** Told of each run that succeeded. */
-  onRun?(version: string, rows: number, computeMs: number): void
-  /** What is run before the version is ready. Default: nothing. */
-  readonly warmUp?: WarmUp | undefined
-  /** Told when nobody holds the version any more, for now. */
-  onReleased?(): void
-  /** Told once the version is no longer in memory. */
-  onFreed?(): void
-}
-
-/** A run takes longer now and then: what is bound by time is held to so much less. */
-const spareTime = 2
 
 type DrainEnd = 'drained' | 'cancelled' | 'cut off'
 
@@ -74,7 +29,7 @@ export class ModelVersion {
   #state: VersionState = 'registered'
   #reason: ServingError | undefined
   #loadTimeMs: number | undefined
-  #loaded: Loaded | undefined
+  #loaded: LoadedVersion | undefined
   #leases = 0
   #deaths = 0
   /** When it last had no session any more, all having ended by themselves. */
@@ -131,25 +86,12 @@ export class ModelVersion {
 
   /** The batch sizes that were found to pay, by the signature of the inputs, the one that ran last first. */
   get batchSizes(): FoundSize[] {
-    const found: FoundSize[] = []
-    for (const [signature, { bestRows, gain }] of this.#loaded?.plan?.curves() ?? []) {
-      if (gain !== undefined) found.push({ signature, bestRows, gain })
-    }
-    return found
+    return this.#loaded?.batchSizes ?? []
   }
 
   /** Hands on what was learnt of the artifact so far. */
   learn(): void {
-    const { model, plan } = this.#loaded ?? {}
-    const { inspection: { sha256 } = {}, learned: layout } = model?.session ?? {}
-    if (sha256 === undefined || plan === undefined) return
-    const costs = plan.toJSON()
-    // What others learnt of the artifact stays where this one has nothing to say.
-    const learnt: LearntModel = {
-      ...(Object.keys(costs).length > 0 && { costs }),
-      ...(layout !== undefined && { layout }),
-    }
-    if (Object.keys(learnt).length > 0) this.host.learnt?.put(sha256, learnt)
+    this.#loaded?.learn()
   }
 
   /** Requests that hold the version. */
@@ -216,7 +158,7 @@ export class ModelVersion {
         throw closed()
       }
       await this.#warmUp(model)
-      const loaded: Loaded = { model, ...this.#queue(model), cache: this.#cache() }
+      const loaded = new LoadedVersion(this.name, this.label, model, this.host)
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
@@ -290,55 +232,7 @@ export class ModelVersion {
     else this.host.info?.(message)
   }
 
-  #queue(model: LoadedModel): Pick<Loaded, 'batcher' | 'plan'> {
-    if (model.pipeline !== undefined) return { batcher: model.pipeline, plan: undefined }
-    const plan = this.#plan(model)
-    return { batcher: this.#batcher(model, plan), plan }
-  }
-
-  #batcher({ executor, batchable }: BatchedModel, plan: BatchPlan): Batcher<unknown, unknown> {
-    const { batching, maxQueueRows, maxQueueBytes, clock } = this.host
-    const { maxDelayMs, maxBatchElements } = typeof batching === 'object' ? batching : {}
-    return new Batcher(executor, batchable, {
-      plan,
-      label: this.label,
-      ...(clock !== undefined && { clock }),
-      ...(maxDelayMs !== undefined && { maxDelayMs }),
-      ...(maxBatchElements !== undefined && { maxBatchElements }),
-      ...(maxQueueRows !== undefined && { maxQueueRows }),
-      ...(maxQueueBytes !== undefined && { maxQueueBytes }),
-      onRun: (rows, computeMs) => this.host.onRun?.(this.name, rows, computeMs),
-      turnstile: sharedDispatcher().turnstile(() => executor.width),
-    })
-  }
-
-  /** Requests are kept apart until it is known that they may share a run. */
-  #plan({ batchSafety: { verdict, settled }, session }: BatchedModel): BatchPlan {
-    const { batching, runTimeoutMs } = this.host
-    if (verdict.by === 'declared' && !verdict.safe) return new BatchPlan()
-    const isGiven = typeof batching === 'object' && batching.maxBatchSize !== undefined
-    const { sha256 } = session?.inspection ?? {}
-    const plan = new BatchPlan({
-      maxBatchSize: maxBatchSizeOf(batching),
-      learns: !isGiven,
-      longestRunMs: runTimeoutMs === undefined ? undefined : runTimeoutMs / spareTime,
-      learnt: sha256 === undefined ? undefined : this.host.learnt?.of(sha256).costs,
-      onFound: (found) => this.host.info?.(`${this.label}: ${describeSize(found)}`),
-    })
-    if (!verdict.safe) plan.hold()
-    void settled.then(({ safe }) => {
-      if (safe) plan.release()
-    })
-    return plan
-  }
-
-  #cache(): PredictionCache<KeptAnswer> | undefined {
-    const { cache } = this.host
-    if (cache === undefined) return undefined
-    return new PredictionCache({ ...(cache !== true && cache), sizeOf: ({ bytes }) => bytes })
-  }
-
-  #fail(reason: ServingError, loaded: Loaded): boolean {
+  #fail(reason: ServingError, loaded: LoadedVersion): boolean {
     if (this.#loaded !== loaded) return false
     this.learn()
     this.#loaded = undefined
@@ -417,10 +311,4 @@ export class ModelVersion {
     this.#leavingInstances = 0
     this.#state = 'unloaded'
   }
-}
-
-function describeSize({ signature, bestRows, gain }: FoundSize): string {
-  const inputs = signature === '' ? '' : ` of inputs ${signature}`
-  if (bestRows === 1) return `batches${inputs} do not pay: a row costs the same alone`
-  return `batches${inputs} of ${bestRows} rows pay: ${gain.toFixed(1)} times as many as single ones`
 }
