@@ -48,7 +48,7 @@ export class FolderFollower {
   constructor(
     private readonly model: string,
     { config, versions, history, recovery, queue, quarantine }: FollowerParts,
-    private readonly host: Pick<ModelHost, 'logger' | 'changes' | 'isPinned'>,
+    private readonly host: Pick<ModelHost, 'logger' | 'changes' | 'desired'>,
     private readonly loads: FollowerLoads,
   ) {
     this.#config = config
@@ -183,7 +183,8 @@ export class FolderFollower {
     const { current, hasServed } = this.#history
     const step = stepFor(name, { names, current, wished, hasServed, isLazy, options })
     // A rollback stays until somebody switches again.
-    const isPinned = current !== undefined && name !== current.name && this.host.isPinned(this.model)
+    const { pinned = false } = this.host.desired(this.model)
+    const isPinned = pinned && current !== undefined && name !== current.name
     return step === 'activate' && isPinned ? 'load' : step
   }
 

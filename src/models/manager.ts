@@ -17,6 +17,7 @@ import { Leasing } from './leasing.js'
 import { hostOf, type ModelManagerOptions } from './manager-options.js'
 import type { ModelDefinition } from './model-definition.js'
 import type { ModelHost } from './model-host.js'
+import { rolloutActions } from './model-rollouts.js'
 import { ModelValidation } from './model-validation.js'
 import { Outcomes, type OutcomeListener } from './outcomes.js'
 import { RepositoryModels } from './repository-models.js'
@@ -55,6 +56,7 @@ export class ModelManager<N extends string = string> {
       stages: new Stages((model) => this.#models.known(model)),
       outcomes: this.#outcomes,
       replicas: () => this.#replicas,
+      rollouts: () => this.#rollouts,
     })
     const { logger, clock, changes } = host
     const models = new KnownModels(host)
@@ -65,13 +67,18 @@ export class ModelManager<N extends string = string> {
     if (stateDir !== undefined)
       this.#replicas = new Replicas(stateDir, replicas, { models: models.all, changes, logger, clock })
     this.#versions = new VersionChanges(models, changes, this.#replicas)
-    const tools = {
-      traffic: new TrafficControl(models, changes),
-      versions: this.#versions,
-      outcomes: this.#outcomes,
-    }
-    this.#rollouts = new RolloutChanges(tools, models, changes, host)
-    this.#traffic = new TrafficControl(models, changes, (model) => this.#rollouts.refuse(model))
+    const unrefused = new TrafficControl(models, changes, this.#replicas)
+    const { onRollout = () => {} } = options
+    this.#rollouts = new RolloutChanges(rolloutActions(unrefused, this.#versions, this.#outcomes), {
+      ...host,
+      models,
+      changes,
+      replicas: this.#replicas,
+      onRollout,
+    })
+    this.#traffic = new TrafficControl(models, changes, this.#replicas, (model) =>
+      this.#rollouts.refuse(model),
+    )
     this.#validation = new ModelValidation(models)
     this.#leasing = new Leasing(models, host)
     this.#fallbacks = new Fallbacks(models, logger)
@@ -133,7 +140,12 @@ export class ModelManager<N extends string = string> {
     for (const [model, { versions, traffic }] of this.#models.all) {
       for (const version of versions.values()) {
         const { percent } = traffic.canary?.version === version.name ? traffic.canary : {}
-        yield { model, ...version.status, ...(percent !== undefined && { canaryRatio: percent / 100 }) }
+        yield {
+          model,
+          ...version.status,
+          ...(percent !== undefined && { canaryRatio: percent / 100 }),
+          rolloutStep: this.#rollouts.stepOf(model, version.name),
+        }
       }
     }
   }
@@ -410,8 +422,8 @@ export class ModelManager<N extends string = string> {
   async #close(): Promise<void> {
     this.#models.refuse()
     await this.#models.listed
+    await this.#rollouts.close()
     await this.#replicas?.close()
-    this.#rollouts.close()
     const { clock, cutOff, residency, stages } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), this.#drainTimeoutMs)
     await cutOff.within(stages.unasked()).catch(() => {}) // those that take too long are refused below

@@ -69,15 +69,17 @@ export class ServedModel {
     const config = new Configuration(name, definition, host, this.#closing.signal)
     const versions = new ModelVersions(name, config, host, () => this.#residence.released())
     const residence = new ModelResidence(name, { config, versions, queue }, host, holder)
-    const history = new VersionHistory(versions, config, logger, holder)
+    const quarantine = new Quarantine(name, host.desired(name).quarantined)
+    const history = new VersionHistory(versions, config, quarantine, logger, holder)
     const recovery = new Recovery(name, { config, history, queue }, host, {
       loadFirst,
       revive: (version) => this.#revive(version),
     })
-    const loader = new VersionLoader(name, { config, versions, residence, queue }, host, (version, reason) =>
-      recovery.died(version, reason),
-    )
-    const quarantine = new Quarantine(name)
+    const onDied = (version: ModelVersion, reason: ServingError) => {
+      host.onDied(name, version.name, reason)
+      recovery.died(version, reason)
+    }
+    const loader = new VersionLoader(name, { config, versions, residence, queue }, host, onDied)
     const parts = { config, versions, history, recovery, queue, quarantine }
     const follower = new FolderFollower(name, parts, host, {
       loadFirst,
@@ -129,6 +131,11 @@ export class ServedModel {
     return this.#history.current
   }
 
+  /** The name of the version that served before, and may again. */
+  get previous(): string | undefined {
+    return this.#history.previousName
+  }
+
   /** The version whose load is under way. */
   get loading(): ModelVersion | undefined {
     return this.#versions.all.find((version) => version.state === 'loading')
@@ -173,26 +180,25 @@ export class ServedModel {
 
   async #loadFirst(): Promise<void> {
     await this.configuration.read()
-    const { options, wished } = this.configuration
+    const { options } = this.configuration
     if (options.idleUnloadMs !== undefined && !this.isLazy) {
       throw new ServingError('INVALID_CONFIG', `model "${this.name}": idleUnloadMs needs lazy: true.`)
     }
     if (this.#versions.byName.size === 0) this.#versions.register(await this.#settled())
-    const name = this.#firstOf([
-      this.#history.currentName,
-      this.host.desiredVersion(this.name),
-      wished,
-      ...eligible(options.versions, this.versionNames()),
-    ])
+    const name = this.#first()
     if (name === undefined) return
     await this.#refuseChanging(name)
     await this.#load(name, { activate: true })
     await this.traffic.applyLabels()
   }
 
-  /** The first of some versions that may serve. */
-  #firstOf(names: readonly (string | undefined)[]): string | undefined {
-    return names.find((name) => name !== undefined && !this.quarantine.has(name))
+  /** The version that is to serve; one in quarantine only where all are, since the load then says why. */
+  #first(): string | undefined {
+    const { options, wished } = this.configuration
+    const { current } = this.host.desired(this.name)
+    const names = eligible(options.versions, this.versionNames())
+    const wishes = [this.#history.currentName, current, wished, ...names].filter((name) => name !== undefined)
+    return wishes.find((name) => !this.quarantine.has(name)) ?? wishes[0]
   }
 
   /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */
@@ -311,8 +317,7 @@ export class ServedModel {
   /** Makes the version that was current before current again. @throws ServingError CONFLICT */
   rollback(): Promise<RollbackResult> {
     return this.#queue.run(async () => {
-      const { currentName: from } = this.#history
-      const target = this.#history.before((version) => !this.quarantine.has(version))
+      const { currentName: from, previousName: target } = this.#history
       if (from === undefined || target === undefined) {
         const why = this.#history.isOfOne ? 'was never switched' : 'has none before but in quarantine'
         throw new ServingError('CONFLICT', `model "${this.name}" ${why}: there is nothing to go back to.`)

@@ -78,16 +78,36 @@ export class Traffic {
     return this.#shadow?.version === version ? 'it is the shadow: end that first' : undefined
   }
 
+  /** Loads a version for a label that it is to be given, or throws where it can't be. */
+  prepareLabel(label: string, version: string): Promise<void> {
+    return this.changes.change(async () => {
+      this.model.quarantine.check(version)
+      await this.#loadFor(label, version)
+    })
+  }
+
   /**
    * Names a version by a label, or moves the label to it, once it is loaded.
    * @returns the version that it named until then
+   * @throws ServingError CONFLICT for one in quarantine
    */
   setLabel(label: string, version: string): Promise<string | undefined> {
     return this.changes.change(async () => {
-      const from = await this.#place(label, version)
-      this.#overrule(label)
-      return from
+      this.model.quarantine.check(version)
+      return this.#placeForGood(label, version)
     })
+  }
+
+  /** As {@link setLabel}, for what was decided: a version in quarantine keeps its labels. */
+  placeLabel(label: string, version: string): Promise<string | undefined> {
+    return this.changes.change(() => this.#placeForGood(label, version))
+  }
+
+  /** Whatever the options say. */
+  async #placeForGood(label: string, version: string): Promise<string | undefined> {
+    const from = await this.#place(label, version)
+    this.#overrule(label)
+    return from
   }
 
   #overrule(label: string): void {
@@ -95,16 +115,26 @@ export class Traffic {
     this.#stated.delete(label)
   }
 
-  async #place(label: string, version: string): Promise<string | undefined> {
+  async #loadFor(label: string, version: string): Promise<void> {
     checkLabel(this.model.name, label, this.model.versions)
-    this.model.quarantine.check(version)
     await this.changes.loadBeside(version)
     checkLabel(this.model.name, label, this.model.versions) // the folder was looked through again
+  }
+
+  async #place(label: string, version: string): Promise<string | undefined> {
+    await this.#loadFor(label, version)
     const from = this.labels.versionOf(label)
     if (from === version) return from
     this.labels.set(label, version)
     this.#changed(`${this.model.name}: the label ${quote(label)} names version ${version}`, version)
     return from
+  }
+
+  /** @throws ServingError CONFLICT where there is no such label */
+  checkHas(label: string): void {
+    if (this.labels.versionOf(label) !== undefined) return
+    const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
+    throw new ServingError('CONFLICT', `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`)
   }
 
   /**
@@ -113,14 +143,9 @@ export class Traffic {
    */
   removeLabel(label: string): Promise<string | undefined> {
     return this.changes.change(async () => {
+      this.checkHas(label)
       const from = this.labels.versionOf(label)
-      if (!this.labels.delete(label)) {
-        const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
-        throw new ServingError(
-          'CONFLICT',
-          `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`,
-        )
-      }
+      this.labels.delete(label)
       this.#overrule(label)
       this.#changed(`${this.model.name}: the label ${quote(label)} was removed`)
       return from
@@ -128,20 +153,23 @@ export class Traffic {
   }
 
   /**
-   * Within a change: places the labels that the options state, but for those that were set or removed by call, and takes
-   * away those that they state no more. One that can't be placed is logged, and tried again later; it keeps nothing else
-   * from serving. Never rejects.
+   * Within a change: places the labels that the options state, or that were decided instead, but for those that were set or
+   * removed since, and takes away those that the options state no more. One that can't be placed is logged, and tried again
+   * later; it keeps nothing else from serving. Never rejects.
    */
   async applyLabels(): Promise<void> {
     if (this.model.current === undefined) return // it was unloaded in the meantime
-    const { labels = {} } = this.model.options
-    for (const label of this.#stated.keys()) if (!Object.hasOwn(labels, label)) this.#withdraw(label)
+    const { labels: stated = {} } = this.model.options
+    const { labels: decided } = this.host.desired(this.model.name)
+    for (const label of Object.keys(decided)) this.#stated.delete(label)
+    for (const label of this.#stated.keys()) if (!Object.hasOwn(stated, label)) this.#withdraw(label)
     let isComplete = true
-    for (const [label, version] of Object.entries(labels)) {
-      if (this.#overruled.has(label) || this.#stated.get(label) === version) continue
+    for (const [label, version] of Object.entries({ ...stated, ...decided })) {
+      if (version === null || this.#overruled.has(label) || this.#stated.get(label) === version) continue
       try {
         await this.#place(label, version)
-        this.#stated.set(label, version)
+        if (Object.hasOwn(decided, label)) this.#overrule(label)
+        else this.#stated.set(label, version)
       } catch (error) {
         isComplete = false
         const { message } = asServingError(error)
@@ -160,6 +188,14 @@ export class Traffic {
     this.#stated.delete(label)
     this.labels.delete(label)
     this.#changed(`${this.model.name}: the label ${quote(label)} is stated no more`)
+  }
+
+  /** Loads a version that is to be the canary, or throws where it can't be. */
+  prepareCanary(options: CanaryOptions): Promise<void> {
+    return this.changes.change(async () => {
+      checkCanary(options)
+      await this.#loadOther(options.version, 'canary')
+    })
   }
 
   /** Sends a share of the requests that name no version to another one, once it is loaded. */

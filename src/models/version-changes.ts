@@ -48,7 +48,7 @@ export class VersionChanges {
         }
         const from = await found.load(version, options)
         if (isSwitch) change.from = from
-        else if (isShared) await this.replicas?.keepLoaded(model, version, true, options)
+        else if (isShared) await this.replicas?.keepLoaded(found, version, true, options)
       })
       return snapshot(found)
     })
@@ -87,7 +87,7 @@ export class VersionChanges {
       const found = await this.models.known(model)
       change.from = version ?? found.current?.name
       await found.unload(version)
-      if (version !== undefined) await this.replicas?.keepLoaded(model, version, false, origin)
+      if (version !== undefined) await this.replicas?.keepLoaded(found, version, false, origin)
       return snapshot(found)
     })
   }

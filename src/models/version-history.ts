@@ -1,6 +1,7 @@
 import type { Logger } from '../logger.js'
 import type { Configuration } from './configuration.js'
 import type { ModelVersions } from './model-versions.js'
+import type { Quarantine } from './quarantine.js'
 import type { ModelVersion } from './version.js'
 import { wanted } from './version-policy.js'
 
@@ -29,6 +30,7 @@ export class VersionHistory {
   constructor(
     private readonly versions: ModelVersions,
     private readonly config: Configuration,
+    private readonly quarantine: Quarantine,
     private readonly logger: Logger,
     private readonly holder: (version: string) => string | undefined,
   ) {}
@@ -48,9 +50,9 @@ export class VersionHistory {
     return this.#names.length < 2
   }
 
-  /** The name of the version that was current last before, of those that may be again. */
-  before(isEligible: (version: string) => boolean): string | undefined {
-    return this.#names.findLast((name) => name !== this.currentName && isEligible(name))
+  /** The name of the version that was current before, and may be again. */
+  get previousName(): string | undefined {
+    return this.#names.findLast((name) => name !== this.currentName && !this.quarantine.has(name))
   }
 
   /** A version is current from now on. */
@@ -60,10 +62,9 @@ export class VersionHistory {
     if (version !== this.currentName) this.#names = [...this.#names, version].slice(-length)
   }
 
-  /** A version {@link before} the current one is current again: the switches since are undone. */
+  /** An earlier version is current again. */
   backTo(version: string): void {
-    const isIt = (name: string) => name === version
-    this.#names = this.#names.slice(0, this.#names.slice(0, -1).findLastIndex(isIt) + 1)
+    this.#names = this.#names.slice(0, this.#names.lastIndexOf(version, -2) + 1)
   }
 
   /** No version is current any more; those that were are kept as before. */

@@ -32,7 +32,7 @@ import {
 import { startRolloutFields } from '../../src/models/rollout-changes.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
-import { replicaFields } from '../../src/state/replicas.js'
+import { replicaFields } from '../../src/state/replica-options.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -64,7 +64,7 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(remoteSourceFields),
     documentedBy: ['src/models/sources/remote-source.ts#RemoteSource'],
   },
-  replicas: { fields: without(replicaFields), documentedBy: ['src/state/replicas.ts#ReplicaOptions'] },
+  replicas: { fields: without(replicaFields), documentedBy: ['src/state/replica-options.ts#ReplicaOptions'] },
   'Every model': { fields: without(commonFields), documentedBy: [common] },
   'ONNX models': {
     fields: without(modelFields, commonFields),

@@ -169,8 +169,8 @@ describe('a rollout beside other changes', () => {
     await models.startRollout('m', endless)
     await models.quarantine('m', '2', 'wrong answers')
     expect(models.rolloutOf('m')).toMatchObject({
-      phase: 'aborted',
-      reason: 'version 2 was put into quarantine: wrong answers',
+      phase: 'rolled-back',
+      reason: 'it was put in quarantine: wrong answers',
     })
     await models.release('m', '2')
     await models.startRollout('m', endless)
@@ -190,7 +190,7 @@ describe('a rollout beside other changes', () => {
       { event: 'rolled-back', guard: 'errorRatio', figures: { candidate: { failures: expect.any(Number) } } },
     ])
     const { body } = await serving.metrics.exposition()
-    expect(body).toContain('model_rollouts_total{model="m",model_version="2",event="rolled-back"} 1')
+    expect(body).toContain('model_rollouts_total{model="m",model_version="2",result="rolled-back"} 1')
   })
 })
 
