@@ -78,8 +78,10 @@ export class SharedRollouts {
     const id = randomUUID()
     const rollout = { id, leader: replicas.id, stable, rollout: freshState(plan) }
     await replicas.decide(model, origin, { action: 'rollout', decision: begun(name, rollout) })
-    this.#lead(model, id)
-    return this.own.start(name, stable, options)
+    const lead = this.#lead(model, id)
+    const status = this.own.start(name, stable, options)
+    await lead.write().catch(() => {}) // the first share; what can't be done of it is told to the rollout
+    return this.own.of(name) ?? status
   }
 
   /**
@@ -128,7 +130,7 @@ export class SharedRollouts {
     return phase !== undefined && !isOver(phase)
   }
 
-  #lead(model: ServedModel, id: string): void {
+  #lead(model: ServedModel, id: string): RolloutLead {
     const { replicas, changes, clock, logger } = this.options
     const lead: RolloutLead = new RolloutLead(id, model, {
       replicas,
@@ -139,6 +141,7 @@ export class SharedRollouts {
       onWritten: (desired) => this.#heed(lead, desired),
     })
     this.#leads.set(model.name, lead)
+    return lead
   }
 
   /** That it is being promoted is written first: from then on nobody ends it. */
