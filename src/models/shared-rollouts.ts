@@ -79,8 +79,10 @@ export class SharedRollouts {
     const id = randomUUID()
     const rollout = { id, leader: replicas.id, stable, rollout: freshState(plan) }
     await replicas.decide(model, origin, { action: 'rollout', decision: begun(name, rollout) })
-    this.#lead(model, id)
-    return this.own.start(name, stable, options, isShadowed)
+    const lead = this.#lead(model, id)
+    const status = this.own.start(name, stable, options, isShadowed)
+    await lead.write().catch(() => {}) // the first share; what can't be done of it is told to the rollout
+    return this.own.of(name) ?? status
   }
 
   /**
@@ -129,7 +131,7 @@ export class SharedRollouts {
     return phase !== undefined && !isOver(phase)
   }
 
-  #lead(model: ServedModel, id: string): void {
+  #lead(model: ServedModel, id: string): RolloutLead {
     const { replicas, changes, clock, logger } = this.options
     const lead: RolloutLead = new RolloutLead(id, model, {
       replicas,
@@ -140,6 +142,7 @@ export class SharedRollouts {
       onWritten: (desired) => this.#heed(lead, desired),
     })
     this.#leads.set(model.name, lead)
+    return lead
   }
 
   /** That it is being promoted is written first: from then on nobody ends it. */

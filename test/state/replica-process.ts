@@ -25,6 +25,9 @@ export interface ReplicaProcess {
   /** Waits until a command's answer, which is JSON, has this in it. */
   readonly until: (command: string, expected: object) => Promise<void>
   readonly kill: () => Promise<void>
+  /** Stops it in the middle of whatever it does, until it is continued. */
+  readonly stop: () => void
+  readonly continue: () => void
   /** Ends it as an operator would. */
   readonly end: () => Promise<void>
 }
@@ -68,17 +71,24 @@ export async function startReplica({
       while ((await ask('current')) !== version) await sleep(10)
     },
     until: async (command, expected) => {
-      await expect.poll(() => told(command), { timeout: 20_000, interval: 10 }).toMatchObject(expected)
+      await eventually(() => told(command)).toMatchObject(expected)
     },
     kill: async () => {
       child.kill('SIGKILL')
       await ended
     },
+    stop: () => void child.kill('SIGSTOP'),
+    continue: () => void child.kill('SIGCONT'),
     end: async () => {
       child.stdin.end()
       await ended
     },
   }
+}
+
+/** What comes to be so, on a machine that may be busy. */
+export function eventually<T>(value: () => T) {
+  return expect.poll(value, { timeout: 20_000, interval: 10 })
 }
 
 /** What the file of the state says of the model. */

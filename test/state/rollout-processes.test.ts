@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from 'vitest'
 import type { DesiredRollout } from '../../src/state/desired-rollout.js'
 import { temporaryFolder } from '../execution/support.js'
 import { temporaryRepository } from '../models/temporary-repository.js'
-import { bundleReplica, startReplica, stateIn, type ReplicaProcess } from './replica-process.js'
+import { bundleReplica, eventually, startReplica, stateIn, type ReplicaProcess } from './replica-process.js'
 
 let program: string
 const folder = temporaryFolder()
@@ -39,7 +39,7 @@ test('a rollout led by one gives its share to all, and is promoted in all', asyn
   while (((await leader.told('status')) as { phase: string }).phase === 'running') await leader.ask('ask 50')
   await Promise.all(all.map((one) => one.until('status', { phase: 'promoted' })))
   await Promise.all(all.map((one) => one.until('model', { current: '2' })))
-  for (const one of all) await expect.poll(() => one.told('model')).not.toHaveProperty('canary')
+  for (const one of all) await eventually(() => one.told('model')).not.toHaveProperty('canary')
   expect(await b.ask('rollout 3')).toBe('running') // now another may lead
 })
 
@@ -53,7 +53,7 @@ test('a version that the leader finds worse is taken back and in quarantine ever
   await Promise.all(all.map((one) => one.until('model', { current: '1', quarantined: ['2'] })))
   for (const one of all) {
     await one.until('status', { phase: 'rolled-back' })
-    await expect.poll(() => one.told('model')).not.toHaveProperty('canary')
+    await eventually(() => one.told('model')).not.toHaveProperty('canary')
     expect(await one.ask('ask 50')).toBe('0')
   }
 })
@@ -61,25 +61,44 @@ test('a version that the leader finds worse is taken back and in quarantine ever
 test('a leader killed in the middle of a rollout is followed by another, which goes on from what was seen', async () => {
   const stateDir = temporaryRepository({})
   const [killed, b, c] = await three(stateDir)
-  await killed.ask('rollout 2 slow')
+  await killed.ask('rollout 2 slow') // and it has its share by then
   await Promise.all([b, c].map((one) => one.until('model', { canary: { version: '2' } })))
   await killed.ask('ask 400')
-  await expect.poll(() => rolloutIn(stateDir).rollout.candidate.requests).toBeGreaterThan(100)
+  await eventually(() => rolloutIn(stateDir).rollout.candidate.requests).toBeGreaterThan(100)
   const { leader, id, rollout } = rolloutIn(stateDir)
   expect(leader).toBe(await killed.ask('id'))
   await killed.kill()
 
-  await expect.poll(() => rolloutIn(stateDir).leader, { timeout: 20_000 }).not.toBe(leader)
+  await eventually(() => rolloutIn(stateDir).leader).not.toBe(leader)
   expect(rolloutIn(stateDir).id).toBe(id)
   const [one, other] = rolloutIn(stateDir).leader === (await b.ask('id')) ? [b, c] : [c, b]
-  await one.ask('ask 400')
-  await expect
-    .poll(() => rolloutIn(stateDir).rollout.candidate.requests)
-    .toBeGreaterThan(rollout.candidate.requests + 100)
+  const seen = async () => {
+    await one.ask('ask 50')
+    return rolloutIn(stateDir).rollout.candidate.requests
+  }
+  await eventually(seen).toBeGreaterThan(rollout.candidate.requests + 100)
   await other.until('status', { phase: 'running', step: 1 })
   for (const live of [one, other]) {
     expect(await live.told('model')).toMatchObject({ current: '1', canary: { version: '2', percent: 50 } })
   }
+})
+
+test('a leader that stood still for long leads no more once it goes on, and follows', async () => {
+  const stateDir = temporaryRepository({})
+  const [stopped, b, c] = await three(stateDir)
+  await stopped.ask('rollout 2 slow')
+  await Promise.all([b, c].map((one) => one.until('model', { canary: { version: '2' } })))
+  const { leader } = rolloutIn(stateDir)
+  stopped.stop()
+  await eventually(() => rolloutIn(stateDir).leader).not.toBe(leader)
+  const second = rolloutIn(stateDir).leader
+  stopped.continue()
+  await stopped.ask('ask 100')
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  expect(rolloutIn(stateDir)).toMatchObject({ leader: second, rollout: { phase: 'running' } })
+  expect(await stopped.told('model')).toMatchObject({ current: '1', canary: { version: '2', percent: 50 } })
+  expect(await stopped.ask('abort')).toBe('aborted')
+  await Promise.all([b, c].map((one) => one.until('status', { phase: 'aborted' })))
 })
 
 test('a rollout outlives all processes, and one that is started again goes on with it', async () => {
@@ -93,7 +112,7 @@ test('a rollout outlives all processes, and one that is started again goes on wi
 
   const again = await startReplica({ program, stateDir, failing: ['2'] })
   const own = await again.ask('id')
-  await expect.poll(() => rolloutIn(stateDir).leader, { timeout: 20_000 }).toBe(own)
+  await eventually(() => rolloutIn(stateDir).leader).toBe(own)
   expect(await again.told('model')).toMatchObject({ current: '1', canary: { version: '2' } })
   while (((await again.told('status')) as { phase: string }).phase === 'running') await again.ask('ask 20')
   await again.until('status', { phase: 'rolled-back' })
@@ -108,7 +127,7 @@ test('a rollout is ended by any process', async () => {
   await b.until('status', { phase: 'running' })
   expect(await b.ask('abort')).toBe('aborted')
   await Promise.all(all.map((one) => one.until('status', { phase: 'aborted' })))
-  for (const one of all) await expect.poll(() => one.told('model')).not.toHaveProperty('canary')
+  for (const one of all) await eventually(() => one.told('model')).not.toHaveProperty('canary')
   expect(await c.ask('abort')).toBe('CONFLICT')
   expect((await leader.told('model')) as object).toMatchObject({ current: '1', quarantined: [] })
 })

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../execution/support.js'
 import { temporaryRepository, writeInto } from '../models/temporary-repository.js'
-import { bundleReplica, startReplica, stateIn, type ReplicaProcess } from './replica-process.js'
+import { bundleReplica, eventually, startReplica, stateIn, type ReplicaProcess } from './replica-process.js'
 
 let program: string
 const folder = temporaryFolder()
@@ -28,8 +28,8 @@ test('labels, those of configuration too, are the same in three processes, whoev
   await Promise.all(all.map((one) => one.until('model', { labels: { candidate: '2', configured: '3' } })))
   await c.ask('unlabel configured')
   for (const one of all) {
-    await expect.poll(() => one.told('model')).toMatchObject({ labels: { candidate: '2' } })
-    await expect.poll(() => one.told('model')).not.toHaveProperty('labels.configured')
+    await eventually(() => one.told('model')).toMatchObject({ labels: { candidate: '2' } })
+    await eventually(() => one.told('model')).not.toHaveProperty('labels.configured')
   }
   expect(await b.ask('unlabel configured')).toBe('CONFLICT')
 
@@ -62,7 +62,7 @@ test('a canary has the same keys in three processes, and in one that is started 
   expect(await again.told('keys 500')).toEqual(expect.arrayContaining(keys))
   await again.ask('endcanary')
   for (const one of [b, again]) {
-    await expect.poll(() => one.told('model')).not.toHaveProperty('canary')
+    await eventually(() => one.told('model')).not.toHaveProperty('canary')
     expect(await one.told('keys 100')).toEqual([])
   }
 })
@@ -123,6 +123,28 @@ test('one killed in the middle of a write leaves a lock that others break, and t
   await c.until('model', { labels: { stable: '2' } })
 })
 
+test('those killed while they change one thing after the other leave a whole state, which others follow and change', async () => {
+  const stateDir = temporaryRepository({})
+  const [b, c] = await three(stateDir)
+  const victims = await Promise.all([1, 2, 3, 4].map(() => startReplica({ program, stateDir })))
+  for (const victim of victims) {
+    for (const version of ['1', '2', '3', '1', '2', '3', '1', '2', '3']) {
+      void victim.ask(`label busy ${version}`).catch(() => {}) // it never answers the last
+      void victim.ask(`canary 3 ${version}`).catch(() => {})
+    }
+  }
+  for (const [i, victim] of victims.entries()) {
+    await new Promise((resolve) => setTimeout(resolve, 7 * i + 5))
+    await victim.kill()
+  }
+  expect(await b.told('label busy 2')).toMatchObject({ busy: '2' })
+  expect(await c.told('canary 3 40')).toEqual({ version: '3', percent: 40 })
+  for (const one of [b, c]) {
+    await one.until('model', { current: '1', labels: { busy: '2' }, canary: { percent: 40 } })
+  }
+  expect(stateIn(stateDir).models.m).toMatchObject({ labels: { busy: '2' }, canary: { percent: 40 } })
+}, 60_000)
+
 test('one that can not load what was decided says so, and follows once it can', async () => {
   const stateDir = temporaryRepository({})
   const a = await startReplica({ program, stateDir })
@@ -130,10 +152,10 @@ test('one that can not load what was decided says so, and follows once it can', 
   await a.ask('label candidate 2')
   await a.ask('canary 3 50')
   const heartbeat = async () => (await late.told('heartbeat')) as object
-  await expect.poll(heartbeat).toMatchObject({ failed: { 2: { code: 'VERSION_NOT_FOUND' }, 3: {} } })
+  await eventually(heartbeat).toMatchObject({ failed: { 2: { code: 'VERSION_NOT_FOUND' }, 3: {} } })
   expect(await late.told('model')).toMatchObject({ current: '1', labels: { configured: '1' } })
   writeInto(late.source, '2/x', '')
   writeInto(late.source, '3/x', '')
   await late.until('model', { labels: { candidate: '2' }, canary: { version: '3' } })
-  await expect.poll(heartbeat).toMatchObject({ failed: {} })
+  await eventually(heartbeat).toMatchObject({ failed: {} })
 })

@@ -30,7 +30,7 @@ const serving = createServing({
   },
   stateDir,
   logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
-  replicas: { intervalMs: 50, deadAfterIntervals: 20, waitMs: 10_000 },
+  replicas: { intervalMs: 50, deadAfterIntervals: 40, waitMs: 10_000 },
 })
 const { models } = serving
 const origin = { actor: `${process.pid}` }
