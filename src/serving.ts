@@ -25,7 +25,8 @@ import {
   text,
   type Fields,
 } from './options.js'
-import { replicaFields, type ReplicaOptions } from './state/replicas.js'
+import { isOver } from './rollout/rollout-host.js'
+import { replicaFields, type ReplicaOptions } from './state/replica-options.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
 import { infer, predict, type PredictHost } from './predict.js'
 import type { AnyPrediction, Inference, PredictionMeta, PredictOptions } from './prediction.js'
@@ -297,7 +298,11 @@ class RunningServing implements AnyServing, PredictHost {
     if (permits !== undefined) setPermits(permits)
     this.defaultModel = defaultModel
     this.logger = logger
-    this.metrics = new Metrics(registry, () => this.models.status())
+    this.metrics = new Metrics(
+      registry,
+      () => this.models.status(),
+      () => this.models.replicas?.generation,
+    )
     this.models = new ModelManager({
       logger,
       ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
@@ -312,6 +317,9 @@ class RunningServing implements AnyServing, PredictHost {
       onConfigFailed: (model) => this.metrics.configFailed(model),
       onRun: (model, version, rows, computeMs) => this.metrics.ran(model, version, rows, computeMs),
       onShadow: (model, version, result) => this.metrics.shadowed(model, version, result),
+      onRollout: (model, { version, phase }) => {
+        if (isOver(phase)) this.metrics.rolledOut(model, version, phase)
+      },
     })
     this.models.onChange((change) => {
       this.metrics.changed(this.models.has(change.model) ? change.model : undefined, change)

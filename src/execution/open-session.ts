@@ -11,6 +11,7 @@ import { type Layout, layoutBesideLoop, type LearnedLayout, threadLayouts } from
 import { coreCount, sharedPermits } from './permits.js'
 import { openInProcess } from './process.js'
 import { nameOf, type Provider } from './providers.js'
+import { SeenArtifact } from './seen-artifact.js'
 import type { OnCutOff, Place, Session } from './session.js'
 import type { SessionOptions } from './session-options.js'
 import { openInThread } from './thread.js'
@@ -70,6 +71,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
   let { inspect } = options
+  const seen = new SeenArtifact(path)
   const openOne = (place: Place, threads: number): Promise<Session> => {
     const artifact = { path, session, providers, inspect, runTimeoutMs, intraOpThreads: threads }
     inspect = false // once is enough
@@ -79,7 +81,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
       : openInThread(artifact, { isShared: worker === 'shared' })
   }
   const open = (layout: Layout): Promise<Session> => {
-    const one = () => openOne(layout.placement, layout.intraOpThreads)
+    const one = () => seen.session(() => openOne(layout.placement, layout.intraOpThreads))
     if (layout.placement === 'inline') return one()
     return Instances.create(layout.instances, one, { clock, ...instanceEvents })
   }

@@ -1,6 +1,7 @@
 import type { ValidationCase } from '../validation/cases.js'
 import { ServingError } from '../errors.js'
-import { provided, type Fields } from '../options.js'
+import { isPlainObject, provided, type Fields } from '../options.js'
+import type { ValidationGate } from '../validation/validate.js'
 import { adminRoute, name, type Reasoned } from './admin-route.js'
 import type { Route } from './routes.js'
 import { rollbackAnswer, snapshot } from './schemas.js'
@@ -13,8 +14,25 @@ const reason = provided<string>(
 
 const cases = provided<readonly ValidationCase[]>('a list', Array.isArray, { type: 'array', minItems: 1 })
 
+/** A validation before a change: its cases lie in the request, never in a file that it names. */
+const validate = provided<ValidationGate>(
+  'an object with a list of cases',
+  (value) => isPlainObject(value) && Array.isArray(value.cases),
+  {
+    type: 'object',
+    properties: { cases: { type: 'array', minItems: 1 } },
+    required: ['cases'],
+    additionalProperties: true,
+  },
+)
+
 const reasoned: Fields<Reasoned> = { reason }
 const versioned: Fields<Reasoned & { readonly version: string }> = { version: name, reason }
+const gated: Fields<Reasoned & { readonly version: string; readonly validate?: ValidationGate }> = {
+  version: name,
+  validate,
+  reason,
+}
 const withCases: Fields<Reasoned & { readonly cases: readonly ValidationCase[] }> = { cases, reason }
 
 /** The routes that change what serves. Those that the manager has no method for are left out. */
@@ -39,10 +57,11 @@ export const adminRoutes: readonly Route[] = [
     route: 'POST /admin/models/:model/switch',
     operationId: 'switchVersion',
     summary: 'Makes a version the one that serves, loading it where needed',
-    fields: versioned,
+    fields: gated,
     required: ['version'],
     answer: snapshot,
-    run: ({ models, model, body, origin }) => models.switchVersion(model, body.version, origin),
+    run: ({ models, model, body: { version, validate }, origin }) =>
+      models.switchVersion(model, version, { ...origin, ...(validate !== undefined && { validate }) }),
   }),
   adminRoute({
     route: 'POST /admin/models/:model/rollback',
@@ -91,7 +110,7 @@ export const adminRoutes: readonly Route[] = [
     route: 'POST /admin/models/:model/rollout',
     operationId: 'startRollout',
     summary: 'Gives a version more and more of the traffic, as long as its guards hold',
-    fields: versioned,
+    fields: gated,
     required: ['version'],
     takesMore: true,
     answer: {},

@@ -2,9 +2,11 @@ import { Gauge, Registry } from 'prom-client'
 import { metricStatus, ServingError } from '../errors.js'
 import { Count } from './count.js'
 import { eventLoopName, watchEventLoop } from './event-loop.js'
+import { generationName, watchGeneration, type GenerationSource } from './generation.js'
 import { Histogram } from './histogram.js'
 import { LabelledMetric, type Labels } from './labelled-metric.js'
 import type { ModelChange } from '../models/changes.js'
+import type { RolloutPhase } from '../rollout/rollout-host.js'
 import { branded, ownMetric } from './own-metric.js'
 import { ShadowMetrics, shadowNames, type ShadowObservation } from './shadow.js'
 import { statusNames, watchStatus, type StatusSource } from './status.js'
@@ -34,6 +36,7 @@ const names = [
   'model_load_failures_total',
   'model_config_failures_total',
   'model_changes_total',
+  'model_rollouts_total',
 ]
 
 const latencyBuckets = [
@@ -59,6 +62,7 @@ export class Metrics {
   readonly #requests: LabelledMetric<Count>
   readonly #rejected: LabelledMetric<Count>
   readonly #changes: LabelledMetric<Count>
+  readonly #rollouts: LabelledMetric<Count>
   readonly #histograms: Readonly<
     Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
   >
@@ -72,12 +76,18 @@ export class Metrics {
 
   /**
    * @param status what the versions are, read at each scrape
+   * @param generation that of the state of the replicas, read at each scrape
    * @throws ServingError INVALID_OPTIONS where the registry has metrics of its own by these names
    */
-  constructor(registry: Registry = new Registry(), status: StatusSource = () => []) {
+  constructor(
+    registry: Registry = new Registry(),
+    status: StatusSource = () => [],
+    generation: GenerationSource = () => undefined,
+  ) {
     this.registry = registry
     // All before any is made: a registry that is refused is left as it was.
-    for (const name of [...names, ...shadowNames, ...statusNames, eventLoopName]) ownMetric(registry, name)
+    for (const name of [...names, ...shadowNames, ...statusNames, eventLoopName, generationName])
+      ownMetric(registry, name)
     const counter = (name: string, help: string) =>
       LabelledMetric.in(registry, { name, help, type: 'counter' }, () => new Count())
     const histogram = (name: string, help: string, bounds: readonly number[]) =>
@@ -89,6 +99,10 @@ export class Metrics {
       'Predictions that were refused or given up before they cost a run, by reason.',
     )
     this.#changes = counter('model_changes_total', 'Changes of what a model serves, by action and result.')
+    this.#rollouts = counter(
+      'model_rollouts_total',
+      'Rollouts that this process judged to their end, by result.',
+    )
     this.#histograms = {
       latency: histogram(
         'model_request_latency_seconds',
@@ -111,7 +125,11 @@ export class Metrics {
       'model_config_failures_total',
       'Times the model.json of a model could not be read or had a wrong entry.',
     )
-    this.#ends = [watchStatus(registry, status), watchEventLoop(registry)]
+    this.#ends = [
+      watchStatus(registry, status),
+      watchEventLoop(registry),
+      watchGeneration(registry, generation),
+    ]
   }
 
   /** What was counted last, since one request is counted in several. */
@@ -199,6 +217,11 @@ export class Metrics {
   /** Counts a change of what a model serves; `model` is undefined where there is none of that name. */
   changed(model: string | undefined, { action, result }: Pick<ModelChange, 'action' | 'result'>): void {
     this.#changes.seriesOf({ model: model ?? unknown, action, result }).add()
+  }
+
+  /** Counts the end of a rollout. */
+  rolledOut(model: string, version: string, result: RolloutPhase): void {
+    this.#rollouts.seriesOf({ model, model_version: version, result }).add()
   }
 
   /** Ends what reads the serving at a scrape; what was counted stays in the registry. */

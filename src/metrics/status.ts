@@ -17,6 +17,8 @@ export interface VersionStatus {
   readonly batch?: { readonly bestRows: number; readonly gain: number } | undefined
   /** Its share of the requests that name no version, of a canary. */
   readonly canaryRatio?: number | undefined
+  /** The step of its rollout, from 1, while it is under way and judged here. */
+  readonly rolloutStep?: number | undefined
   /** Times its session ended by itself. */
   readonly deaths: number
   /** Whether its files are no longer those that were loaded. */
@@ -41,6 +43,7 @@ export const statusNames = [
   'model_batch_best_rows',
   'model_batch_gain_ratio',
   'model_canary_ratio',
+  'model_rollout_step',
   'model_cache_bytes',
   'model_version_changed',
   'model_worker_deaths_total',
@@ -130,6 +133,11 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     'Share of the requests that name no version which goes to a canary.',
     (status) => status.canaryRatio,
   )
+  const rolloutStep = gauge(
+    'model_rollout_step',
+    'Step of the rollout of a version that this process judges, from 1; none once it is over.',
+    (status) => status.rolloutStep,
+  )
 
   const deaths = new Counter({
     name: 'model_worker_deaths_total',
@@ -167,6 +175,7 @@ function register(registry: Registry, sources: ReadonlySet<StatusSource>): void 
     cacheBytes,
     changed,
     canaryRatio,
+    rolloutStep,
     deaths,
     cacheRequests,
   ])

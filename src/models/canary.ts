@@ -35,6 +35,7 @@ export function positionOf(model: string, key: string): number {
 export class Canary implements CanaryOptions {
   readonly version: string
   readonly percent: number
+  #hasEnded = false
 
   constructor(
     private readonly model: string,
@@ -47,8 +48,14 @@ export class Canary implements CanaryOptions {
 
   /** Whether a request is the canary's: of one key always or never, without a key by chance. */
   takes(key: string | undefined): boolean {
+    if (this.#hasEnded) return false
     const position = key === undefined ? this.random() : positionOf(this.model, key)
     return position < this.percent / 100
+  }
+
+  /** Takes no request any more. */
+  end(): void {
+    this.#hasEnded = true
   }
 
   toJSON(): CanaryOptions {

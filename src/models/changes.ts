@@ -1,5 +1,7 @@
 import { asServingError, type ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
+import { text, type Fields } from '../options.js'
+import type { RolloutEvent } from '../rollout/rollout-host.js'
 
 /** What can be done to a model's versions. */
 export type ChangeAction =
@@ -24,6 +26,8 @@ export interface ChangeOrigin {
   readonly requestId?: string | undefined
 }
 
+export const originFields: Fields<ChangeOrigin> = { actor: text, reason: text, requestId: text }
+
 /** One change of what a model serves, or an attempt at one: an entry of the audit trail. */
 export interface ModelChange extends ChangeOrigin {
   /** When it was done, or had failed. */
@@ -32,9 +36,15 @@ export interface ModelChange extends ChangeOrigin {
   readonly action: ChangeAction
   /** As it was asked for: there may be no such model. */
   readonly model: string
-  /** The version that served before, or the one that was unloaded. */
+  /** The label that was set, moved or removed. */
+  readonly label?: string | undefined
+  /** The share of the requests that a canary has from now on. */
+  readonly percent?: number | undefined
+  /** How a rollout went on or ended, where that is what is told. */
+  readonly rollout?: RolloutEvent | undefined
+  /** The version that served before, that had the label or the share, or that was unloaded. */
   readonly from?: string | undefined
-  /** The version that serves from now on, or the one that was loaded; of a failure, the one that was asked for. */
+  /** The version that serves from now on, that has the label or the share, or that was loaded; of a failure, the one that was asked for. */
   readonly to?: string | undefined
   readonly result: 'success' | 'failed'
   /** Why it failed. */
@@ -45,11 +55,15 @@ export interface ModelChange extends ChangeOrigin {
 export interface ChangeDraft {
   readonly action: ChangeAction
   readonly model: string
+  readonly label?: string | undefined
+  readonly percent?: number | undefined
+  readonly rollout?: RolloutEvent
   from?: string | undefined
   to?: string | undefined
 }
 
-export type ChangeListener = (change: ModelChange) => void
+/** What it gives means nothing; a promise is not waited for. */
+export type ChangeListener = (change: ModelChange) => unknown
 
 /** Tells the log and all who listen of every change. */
 export class Changes {
@@ -89,18 +103,22 @@ export class Changes {
   #tell(change: ModelChange): void {
     const { error, ...fields } = change
     this.logger.info({ ...fields, ...(error !== undefined && { err: error }) }, sentence(change))
-    for (const listener of this.#listeners) {
-      try {
-        listener(change)
-      } catch (thrown) {
-        this.logger.error({ err: thrown }, 'a listener of model changes failed')
-      }
+    for (const listener of this.#listeners) void this.#hand(listener, change)
+  }
+
+  /** Never rejects: who listens can neither fail a change nor end the process. */
+  async #hand(listener: ChangeListener, change: ModelChange): Promise<void> {
+    try {
+      await listener(change)
+    } catch (thrown) {
+      this.logger.error({ err: thrown }, 'a listener of model changes failed')
     }
   }
 }
 
-function sentence({ actor, action, model, from, to, error }: ModelChange): string {
+function sentence({ actor, action, model, label, from, to, error }: ModelChange): string {
   const versions = [from !== undefined && `from ${from}`, to !== undefined && `to ${to}`].filter(Boolean)
-  const change = [`${action} of ${model}`, ...versions, `by ${actor}`].join(' ')
+  const what = label === undefined ? action : `${action} ${label}`
+  const change = [`${what} of ${model}`, ...versions, `by ${actor}`].join(' ')
   return error === undefined ? change : `${change} failed: ${error.message}`
 }

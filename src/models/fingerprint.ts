@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { lstat, readdir, realpath, stat } from 'node:fs/promises'
+import { lstat, readdir, readlink, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** What tells whether the files of a version changed, without reading them. */
@@ -42,7 +42,14 @@ class Walk {
   readonly #linked = new Set<string>()
 
   async see(path: string, name: string, depth = 0): Promise<void> {
-    const isLink = (await lstat(path)).isSymbolicLink()
+    const entry = await lstat(path)
+    const isLink = entry.isSymbolicLink()
+    if (isLink && depth > 0 && !(await exists(path))) {
+      // It leads nowhere, and may do so for good: an editor's lock, for instance.
+      this.changedAtMs = Math.max(this.changedAtMs, entry.ctimeMs)
+      this.lines.push({ name, facts: `nothing at ${await readlink(path)}` })
+      return
+    }
     // Of the folder itself any of its parents may be a link.
     const real = isLink || depth === 0 ? await realpath(path) : ''
     const found = await stat(path)

@@ -1,6 +1,7 @@
 import { asServingError, messageOf } from '../errors.js'
 import { stepFor } from './arrival.js'
 import type { ChangeQueue } from './change-queue.js'
+import type { ChangeDraft } from './changes.js'
 import type { Configuration } from './configuration.js'
 import type { ModelHost } from './model-host.js'
 import type { ModelVersions } from './model-versions.js'
@@ -18,6 +19,8 @@ export interface FollowerLoads {
   loadFirst(): Promise<void>
   /** Within a change: loads a version, and makes it current where that is said. */
   load(version: string, options: { readonly activate?: boolean }): Promise<void>
+  /** Within a change: places the labels that the options state. */
+  applyLabels(): Promise<void>
 }
 
 interface FollowerParts {
@@ -45,7 +48,7 @@ export class FolderFollower {
   constructor(
     private readonly model: string,
     { config, versions, history, recovery, queue, quarantine }: FollowerParts,
-    private readonly host: Pick<ModelHost, 'logger' | 'isPinned'>,
+    private readonly host: Pick<ModelHost, 'logger' | 'changes' | 'desired'>,
     private readonly loads: FollowerLoads,
   ) {
     this.#config = config
@@ -115,6 +118,7 @@ export class FolderFollower {
     return this.#follow(async () => {
       const { wished } = this.#config
       if (!(await this.#reread())) return
+      await this.loads.applyLabels()
       const arriving = [...this.#arriving]
       for (const version of this.#versions.all) {
         if (isLoaded(version)) continue
@@ -173,13 +177,14 @@ export class FolderFollower {
   }
 
   #stepFor(name: string): Step {
-    if (this.#quarantine.reasonOf(name) !== undefined) return 'none'
+    if (this.#quarantine.has(name)) return 'none'
     const { wished, isLazy, options } = this.#config
     const names = this.#versions.names()
     const { current, hasServed } = this.#history
     const step = stepFor(name, { names, current, wished, hasServed, isLazy, options })
     // A rollback stays until somebody switches again.
-    const isPinned = current !== undefined && name !== current.name && this.host.isPinned(this.model)
+    const { pinned = false } = this.host.desired(this.model)
+    const isPinned = pinned && current !== undefined && name !== current.name
     return step === 'activate' && isPinned ? 'load' : step
   }
 
@@ -192,7 +197,7 @@ export class FolderFollower {
     if (step === 'none') return this.#leaveAsleep(version)
     this.#recovery.cancel(version)
     try {
-      await this.loads.load(version.name, { activate: step === 'activate' })
+      await this.#loadFor(step, version)
       this.#recovery.revived(version)
       if (this.#config.options.versions !== undefined) this.#history.keep(version.name)
       this.#history.retire()
@@ -211,6 +216,17 @@ export class FolderFollower {
     }
   }
 
+  /** A change that the folder asks for is as much one as those of people. */
+  async #loadFor(step: 'activate' | 'load', version: ModelVersion): Promise<void> {
+    const { current } = this.#history
+    const load = () => this.loads.load(version.name, { activate: step === 'activate' })
+    if (version === current) return load()
+    const draft = { model: this.model, to: version.name }
+    const change: ChangeDraft =
+      step === 'load' ? { ...draft, action: 'load' } : { ...draft, action: 'switch', from: current?.name }
+    await this.host.changes.record(change, { actor: 'repository' }, load)
+  }
+
   isArriving(version: string): boolean {
     return this.#arriving.has(version)
   }
@@ -225,7 +241,7 @@ export class FolderFollower {
   #leaveAsleep(version: ModelVersion): void {
     const { current } = this.#history
     const { isLazy, options, wished } = this.#config
-    if (!isLazy || current === undefined || isLoaded(current)) return
+    if (!isLazy || current === undefined || isLoaded(current) || this.#quarantine.has(version.name)) return
     if ((options.onNewVersion ?? 'activate') !== 'activate' || wished !== undefined) return
     if (compareVersions(version.name, current.name) > 0) this.#history.leave()
   }

@@ -64,6 +64,7 @@ export class Loans {
     after: () => Promise<void> = async () => {},
   ): Promise<T> {
     const borrowed: Borrowed[] = []
+    let hasGivenUp = false
     let result: T
     try {
       try {
@@ -76,8 +77,13 @@ export class Loans {
         for (const { lease } of borrowed) lease.release()
       }
       await after()
+    } catch (error) {
+      hasGivenUp = ServingError.is(error, 'ABORTED', 'CLOSED')
+      throw error
     } finally {
-      for (const { version } of borrowed) await this.#giveBack(version)
+      const givenBack = Promise.all(borrowed.map(({ version }) => this.#giveBack(version)))
+      // A run that was given up may never end, and so neither may the unload.
+      if (!hasGivenUp) await givenBack
     }
     return result
   }
@@ -97,8 +103,11 @@ export class Loans {
     if (this.#queue.isClosed) return
     await this.#queue
       .run(async () => {
-        if (this.#isLast(version.name) && version !== this.#history.current) await version.unload()
+        const isLast = this.#isLast(version.name) && version !== this.#history.current
+        // In a list, so that it is waited for outside of the queue: it may take its time.
+        return isLast ? [version.unload()] : []
       })
+      .then((unloading) => Promise.all(unloading))
       .catch((error: unknown) => {
         if (!this.#queue.isClosed) this.logger.error({ err: error }, `${version.label} did not unload`)
       })

@@ -1,11 +1,16 @@
 import { systemClock, type Clock } from '../clock.js'
 import { consoleLogger, type Logger } from '../logger.js'
-import type { Replicas, ReplicaOptions } from '../state/replicas.js'
+import type { RolloutEvent } from '../rollout/rollout-host.js'
+import { nothingOfModel } from '../state/desired-state.js'
+import type { ReplicaOptions } from '../state/replica-options.js'
+import type { Replicas } from '../state/replicas.js'
+import { Changes } from './changes.js'
 import { CutOff } from './cut-off.js'
 import { LearntStore, type Learnt } from './learnt.js'
 import type { ModelHost } from './model-host.js'
 import type { Outcomes } from './outcomes.js'
 import { Residency, type ResidencyLimits } from './residency.js'
+import type { RolloutChanges } from './rollout-changes.js'
 import type { ShadowResult } from './shadow.js'
 import { ArtifactCache } from './sources/artifact-cache.js'
 import type { Stages } from './stages.js'
@@ -21,6 +26,8 @@ export interface ModelManagerOptions extends ResidencyLimits {
   readonly onRun?: (model: string, version: string, rows: number, computeMs: number) => void
   /** Told what became of each copy of a request that a shadow was given. */
   readonly onShadow?: (model: string, version: string, result: ShadowResult) => void
+  /** Told of each step, and of the end, of the rollouts that this process judges. */
+  readonly onRollout?: (model: string, event: RolloutEvent) => void
   readonly clock?: Clock
   /** From 0 to 1, without 1: draws requests without a key for a canary, and those that a shadow is given. Default: Math.random. */
   readonly random?: () => number
@@ -46,12 +53,13 @@ interface ManagerParts {
   readonly outcomes: Outcomes
   /** Those that there are by now. */
   readonly replicas: () => Replicas | undefined
+  readonly rollouts: () => RolloutChanges
 }
 
 /** What the models of a manager are given: its options, completed by their defaults. */
 export function hostOf(
   options: ModelManagerOptions,
-  { stages, outcomes, replicas }: ManagerParts,
+  { stages, outcomes, replicas, rollouts }: ManagerParts,
 ): ModelHost {
   const { logger = consoleLogger, clock = systemClock, random = Math.random } = options
   const { maxLoadedModels, memoryLimitBytes, stateDir, learned, watch } = options
@@ -60,11 +68,16 @@ export function hostOf(
   const waits = new Waits(clock, cutOff)
   return {
     logger,
+    changes: new Changes(logger),
     clock,
     random,
     cutOff,
     stages,
-    onLoaded,
+    onLoaded: (model, version, loadTimeMs) => {
+      onLoaded(model, version, loadTimeMs)
+      rollouts().isBack(model, version)
+    },
+    onDied: (model, version, { message }) => rollouts().died(model, version, message),
     onRun,
     onLoadFailed,
     onConfigFailed,
@@ -79,8 +92,7 @@ export function hostOf(
     artifacts: new ArtifactCache(stateDir),
     learnt: new LearntStore(learned),
     residency: new Residency({ maxLoadedModels, memoryLimitBytes }, clock),
-    desiredVersion: (model) => replicas()?.currentOf(model),
-    isPinned: (model) => replicas()?.desiredOf(model).pinned === true,
+    desired: (model) => replicas()?.desiredOf(model) ?? nothingOfModel,
   }
 }
 

@@ -2,13 +2,12 @@ import type { SubmitOptions } from '../batching/batcher.js'
 import type { WaitLimits } from '../batching/limits-watch.js'
 import { ServingError } from '../errors.js'
 import type { RolloutStatus } from '../rollout/rollout-host.js'
-import type { RolloutOptions } from '../rollout/rollout-options.js'
 import { Replicas } from '../state/replicas.js'
 import type { Lines, ValidationCase } from '../validation/cases.js'
 import type { Comparison } from '../validation/compare.js'
 import type { ComparisonOptions, ValidationOptions, ValidationReport } from '../validation/validate.js'
 import type { CanaryOptions } from './canary.js'
-import { Changes, type ChangeListener, type ChangeOrigin } from './changes.js'
+import type { Changes, ChangeListener, ChangeOrigin } from './changes.js'
 import { httpProfile, type HttpProfile } from './exposure.js'
 import { Fallbacks } from './fallbacks.js'
 import { KnownModels } from './known-models.js'
@@ -18,10 +17,11 @@ import { Leasing } from './leasing.js'
 import { hostOf, type ModelManagerOptions } from './manager-options.js'
 import type { ModelDefinition } from './model-definition.js'
 import type { ModelHost } from './model-host.js'
+import { rolloutActions } from './model-rollouts.js'
 import { ModelValidation } from './model-validation.js'
 import { Outcomes, type OutcomeListener } from './outcomes.js'
 import { RepositoryModels } from './repository-models.js'
-import { RolloutChanges } from './rollout-changes.js'
+import { RolloutChanges, type StartRolloutOptions } from './rollout-changes.js'
 import type { LoadOptions } from './served-model.js'
 import type { ShadowCopy, ShadowOptions } from './shadow.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
@@ -56,10 +56,10 @@ export class ModelManager<N extends string = string> {
       stages: new Stages((model) => this.#models.known(model)),
       outcomes: this.#outcomes,
       replicas: () => this.#replicas,
+      rollouts: () => this.#rollouts,
     })
-    const { logger, clock } = host
+    const { logger, clock, changes } = host
     const models = new KnownModels(host)
-    const changes = new Changes(logger)
     this.#host = host
     this.#drainTimeoutMs = drainTimeoutMs
     this.#models = models
@@ -67,8 +67,18 @@ export class ModelManager<N extends string = string> {
     if (stateDir !== undefined)
       this.#replicas = new Replicas(stateDir, replicas, { models: models.all, changes, logger, clock })
     this.#versions = new VersionChanges(models, changes, this.#replicas)
-    this.#traffic = new TrafficControl(models, changes)
-    this.#rollouts = new RolloutChanges(this, models, changes, host)
+    const unrefused = new TrafficControl(models, changes, this.#replicas)
+    const { onRollout = () => {} } = options
+    this.#rollouts = new RolloutChanges(rolloutActions(unrefused, this.#versions, this.#outcomes), {
+      ...host,
+      models,
+      changes,
+      replicas: this.#replicas,
+      onRollout,
+    })
+    this.#traffic = new TrafficControl(models, changes, this.#replicas, (model) =>
+      this.#rollouts.refuse(model),
+    )
     this.#validation = new ModelValidation(models)
     this.#leasing = new Leasing(models, host)
     this.#fallbacks = new Fallbacks(models, logger)
@@ -130,7 +140,12 @@ export class ModelManager<N extends string = string> {
     for (const [model, { versions, traffic }] of this.#models.all) {
       for (const version of versions.values()) {
         const { percent } = traffic.canary?.version === version.name ? traffic.canary : {}
-        yield { model, ...version.status, ...(percent !== undefined && { canaryRatio: percent / 100 }) }
+        yield {
+          model,
+          ...version.status,
+          ...(percent !== undefined && { canaryRatio: percent / 100 }),
+          rolloutStep: this.#rollouts.stepOf(model, version.name),
+        }
       }
     }
   }
@@ -282,10 +297,11 @@ export class ModelManager<N extends string = string> {
   /**
    * Lets a version take over in steps, each judged against the version that serves; back at once, and into quarantine,
    * where it is worse. Loads it first where needed.
-   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT where a rollout is under way, the version serves, or
-   *   is in quarantine
+   * @throws ServingError as {@link load}; INVALID_OPTIONS; CONFLICT where a rollout is under way, the version serves or is in
+   *   quarantine, and where another one is the canary; VALIDATION_FAILED where it does not pass `validate`, and
+   *   INVALID_REQUEST where that asks for what it can't
    */
-  startRollout(model: N, options: RolloutOptions, origin: ChangeOrigin = {}): Promise<RolloutStatus> {
+  startRollout(model: N, options: StartRolloutOptions, origin: ChangeOrigin = {}): Promise<RolloutStatus> {
     return this.#rollouts.start(model, options, origin)
   }
 
@@ -406,8 +422,8 @@ export class ModelManager<N extends string = string> {
   async #close(): Promise<void> {
     this.#models.refuse()
     await this.#models.listed
+    await this.#rollouts.close()
     await this.#replicas?.close()
-    this.#rollouts.close()
     const { clock, cutOff, residency, stages } = this.#host
     const timer = clock.setTimer(() => cutOff.now(), this.#drainTimeoutMs)
     await cutOff.within(stages.unasked()).catch(() => {}) // those that take too long are refused below

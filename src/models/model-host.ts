@@ -1,6 +1,9 @@
 import type { WaitLimits } from '../batching/limits-watch.js'
 import type { Clock } from '../clock.js'
+import type { ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
+import type { DesiredModel } from '../state/desired-state.js'
+import type { Changes } from './changes.js'
 import type { CutOff } from './cut-off.js'
 import type { LearntStore } from './learnt.js'
 import type { Residency } from './residency.js'
@@ -12,15 +15,16 @@ import type { WatchSettings } from './watch-options.js'
 /** What a model needs of its manager. */
 export interface ModelHost {
   readonly logger: Logger
+  readonly changes: Changes
   readonly clock: Clock
   readonly cutOff: CutOff
   readonly learnt: LearntStore
   readonly stages: Stages
   readonly residency: Residency
-  /** The version that the replicas have decided on, which wins over configuration at start. */
-  readonly desiredVersion: (model: string) => string | undefined
-  /** Whether the replicas went back to the version that serves. */
-  readonly isPinned: (model: string) => boolean
+  /** What the replicas have decided on, which wins over configuration at start; where there are none, nothing. */
+  readonly desired: (model: string) => DesiredModel
+  /** Told of each version whose session ended by itself, and that can't serve until it is loaded again. */
+  readonly onDied: (model: string, version: string, reason: ServingError) => void
   readonly onLoaded: (model: string, version: string, loadTimeMs: number) => void
   readonly onRun: (model: string, version: string, rows: number, computeMs: number) => void
   readonly onLoadFailed: (model: string, version: string) => void

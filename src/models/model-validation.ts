@@ -56,7 +56,6 @@ export async function gated(
   { cases, ...options }: ValidationGate,
   then: () => Promise<void>,
 ): Promise<void> {
-  checkValidation(options)
   const check = async ([{ lease }]: readonly [Borrowed]) => {
     const report = await validate(model.name, version, lease, cases, options)
     if (!report.slo.met) throw validationFailed(report)

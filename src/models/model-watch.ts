@@ -90,7 +90,7 @@ export class ModelWatch {
   async #settledOf(sources: readonly VersionSource[]): Promise<VersionSource[]> {
     const settled: VersionSource[] = []
     for (const source of sources) {
-      const look = await this.#look(source)
+      const look = await this.#look(source, true)
       if (look?.isSettled !== true) continue
       this.#taken.set(source.version, look.fingerprint)
       settled.push(source)
@@ -104,9 +104,9 @@ export class ModelWatch {
     return taken === undefined || (await this.#look(source))?.fingerprint === taken
   }
 
-  #look({ config, dir, file }: VersionSource) {
+  #look({ config, dir, file }: VersionSource, isStart = false) {
     // A single file lies in a folder that is not the version's.
-    return config === undefined ? this.#settling.look(file) : this.#settling.look(dir, true)
+    return this.#settling.look(config === undefined ? file : dir, config !== undefined, isStart)
   }
 
   async #lookAtConfig(folder: string): Promise<{ fingerprint: string; isSettled: boolean }> {

@@ -1,12 +1,14 @@
 import { ServingError } from '../errors.js'
+import { show } from '../options.js'
 import { namePattern } from './repository.js'
 
 /** @throws ServingError INVALID_OPTIONS */
 export function checkName(what: string, name: string): void {
-  if (namePattern.test(name) && name !== 'latest') return
+  // Where types are not checked, it may be a number, whose digits would pass.
+  if (typeof name === 'string' && namePattern.test(name) && name !== 'latest') return
   throw new ServingError(
     'INVALID_OPTIONS',
-    `${quote(name)} can't name a ${what}: use letters, digits, "_", "-" and ".", beginning with a letter or digit, and not "latest".`,
+    `${quote(name)} can't name a ${what}: give a string of letters, digits, "_", "-" and ".", beginning with a letter or digit, and not "latest".`,
   )
 }
 
@@ -20,5 +22,5 @@ export function closed(): ServingError {
 }
 
 export function quote(name: string): string {
-  return JSON.stringify(name.length > 60 ? `${name.slice(0, 57)}...` : name)
+  return show(name)
 }

@@ -8,6 +8,9 @@ import type { ServedModel } from './served-model.js'
  */
 export function notReady(model: ServedModel, version?: string): ServingError {
   const asked = isLatest(version) ? undefined : model.version(version)
+  const quarantined = asked && model.quarantine.reasonOf(asked.name)
+  if (asked !== undefined && quarantined !== undefined)
+    return new ServingError('MODEL_NOT_READY', `${asked.label} is in quarantine: ${quarantined}`)
   if (asked?.state === 'registered' || asked?.state === 'unloaded') {
     return new ServingError(
       'VERSION_NOT_FOUND',

@@ -4,7 +4,13 @@ import { ServingError } from '../errors.js'
 export class Quarantine {
   readonly #reasons = new Map<string, string>()
 
-  constructor(private readonly model: string) {}
+  /** @param decided those that are in it from the start */
+  constructor(
+    private readonly model: string,
+    decided: Readonly<Record<string, { readonly reason: string }>> = {},
+  ) {
+    for (const [version, { reason }] of Object.entries(decided)) this.add(version, reason)
+  }
 
   add(version: string, reason: string): void {
     this.#reasons.set(version, reason)
@@ -12,8 +18,18 @@ export class Quarantine {
 
   /** @throws ServingError CONFLICT where the version is in none */
   release(version: string): void {
-    if (this.#reasons.delete(version)) return
+    this.checkHas(version)
+    this.#reasons.delete(version)
+  }
+
+  /** @throws ServingError CONFLICT where the version is in none */
+  checkHas(version: string): void {
+    if (this.#reasons.has(version)) return
     throw new ServingError('CONFLICT', `${this.model}@${version} is in no quarantine.`)
+  }
+
+  has(version: string): boolean {
+    return this.#reasons.has(version)
   }
 
   /** Why a version is in quarantine; undefined where it is in none. */

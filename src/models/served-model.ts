@@ -69,19 +69,22 @@ export class ServedModel {
     const config = new Configuration(name, definition, host, this.#closing.signal)
     const versions = new ModelVersions(name, config, host, () => this.#residence.released())
     const residence = new ModelResidence(name, { config, versions, queue }, host, holder)
-    const history = new VersionHistory(versions, config, logger, holder)
+    const quarantine = new Quarantine(name, host.desired(name).quarantined)
+    const history = new VersionHistory(versions, config, quarantine, logger, holder)
     const recovery = new Recovery(name, { config, history, queue }, host, {
       loadFirst,
       revive: (version) => this.#revive(version),
     })
-    const loader = new VersionLoader(name, { config, versions, residence, queue }, host, (version, reason) =>
-      recovery.died(version, reason),
-    )
-    const quarantine = new Quarantine(name)
+    const onDied = (version: ModelVersion, reason: ServingError) => {
+      host.onDied(name, version.name, reason)
+      recovery.died(version, reason)
+    }
+    const loader = new VersionLoader(name, { config, versions, residence, queue }, host, onDied)
     const parts = { config, versions, history, recovery, queue, quarantine }
     const follower = new FolderFollower(name, parts, host, {
       loadFirst,
       load: (version, options) => this.#load(version, options),
+      applyLabels: () => this.traffic.applyLabels(),
     })
     this.configuration = config
     this.quarantine = quarantine
@@ -128,6 +131,11 @@ export class ServedModel {
     return this.#history.current
   }
 
+  /** The name of the version that served before, and may again. */
+  get previous(): string | undefined {
+    return this.#history.previousName
+  }
+
   /** The version whose load is under way. */
   get loading(): ModelVersion | undefined {
     return this.#versions.all.find((version) => version.state === 'loading')
@@ -172,17 +180,25 @@ export class ServedModel {
 
   async #loadFirst(): Promise<void> {
     await this.configuration.read()
-    const { options, wished } = this.configuration
+    const { options } = this.configuration
     if (options.idleUnloadMs !== undefined && !this.isLazy) {
       throw new ServingError('INVALID_CONFIG', `model "${this.name}": idleUnloadMs needs lazy: true.`)
     }
     if (this.#versions.byName.size === 0) this.#versions.register(await this.#settled())
-    const highest = eligible(options.versions, this.versionNames())[0]
-    const name = this.#history.currentName ?? this.host.desiredVersion(this.name) ?? wished ?? highest
+    const name = this.#first()
     if (name === undefined) return
     await this.#refuseChanging(name)
     await this.#load(name, { activate: true })
     await this.traffic.applyLabels()
+  }
+
+  /** The version that is to serve; one in quarantine only where all are, since the load then says why. */
+  #first(): string | undefined {
+    const { options, wished } = this.configuration
+    const { current } = this.host.desired(this.name)
+    const names = eligible(options.versions, this.versionNames())
+    const wishes = [this.#history.currentName, current, wished, ...names].filter((name) => name !== undefined)
+    return wishes.find((name) => !this.quarantine.has(name)) ?? wishes[0]
   }
 
   /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */
@@ -243,7 +259,10 @@ export class ServedModel {
    * takes the request and can serve; else on the current one.
    */
   tryLease(version: string | undefined, key?: string): Lease | undefined {
-    if (version !== undefined) return this.#versions.find(version)?.lease()
+    if (version !== undefined) {
+      const named = this.#versions.find(version)
+      return named === undefined || this.quarantine.has(named.name) ? undefined : named.lease()
+    }
     const detour = this.traffic.detour(key)
     const lease = detour === undefined ? undefined : this.#versions.get(detour)?.lease()
     return lease ?? this.current?.lease()
@@ -300,35 +319,37 @@ export class ServedModel {
     return this.#queue.run(async () => {
       const { currentName: from, previousName: target } = this.#history
       if (from === undefined || target === undefined) {
-        throw new ServingError(
-          'CONFLICT',
-          `model "${this.name}" was never switched: there is nothing to go back to.`,
-        )
+        const why = this.#history.isOfOne ? 'was never switched' : 'has none before but in quarantine'
+        throw new ServingError('CONFLICT', `model "${this.name}" ${why}: there is nothing to go back to.`)
       }
       const reloaded = this.#versions.get(target)?.state !== 'ready'
       await this.#load(target, { activate: false })
-      this.#history.undo()
+      this.#history.backTo(target)
       this.#activate(this.version(target))
       return { version: target, from, reloaded }
     })
   }
 
   /** Unloads a version that is not current, or the whole model. @throws ServingError VERSION_NOT_FOUND, CONFLICT */
-  unload(name?: string): Promise<void> {
-    return this.#queue.run(() => (name === undefined ? this.#unloadAll() : this.#unload(this.version(name))))
+  async unload(name?: string): Promise<void> {
+    // Its requests may take their time, or never end: that holds up no other change, such as a rollback.
+    const unloading = await this.#queue.run(async () =>
+      name === undefined ? this.#unloadAll() : [this.#unload(this.version(name))],
+    )
+    await Promise.all(unloading)
   }
 
-  async #unloadAll(): Promise<void> {
+  #unloadAll(): readonly Promise<void>[] {
     this.#history.clear()
     this.#follower.leave()
     this.#residence.left()
     this.loans.endAll()
     this.#recovery.clear()
     this.traffic.clear()
-    await this.#versions.unload()
+    return [this.#versions.unload()]
   }
 
-  async #unload(version: ModelVersion): Promise<void> {
+  #unload(version: ModelVersion): Promise<void> {
     const { name, label } = version
     if (version === this.current) {
       throw new ServingError('CONFLICT', `${label} serves: switch to another version, or unload the model.`)
@@ -339,7 +360,7 @@ export class ServedModel {
     this.#residence.left(name)
     this.loans.end(name)
     this.#recovery.cancel(version)
-    await version.unload()
+    return version.unload()
   }
 
   /** Frees every version once its leases have ended, or are cut off. */

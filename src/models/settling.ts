@@ -28,9 +28,11 @@ export class Settling {
 
   /**
    * @param isMarkable whether a marker may be expected of it
+   * @param isStart whether it may have been so before it could be seen: then the file system tells for how long. Later its
+   *   word is not taken, since its clock need not be ours
    * @returns undefined where nothing is there, or it changes right now
    */
-  async look(path: string, isMarkable = false): Promise<Look | undefined> {
+  async look(path: string, isMarkable = false, isStart = false): Promise<Look | undefined> {
     const { clock, stableMs, completeMarker } = this.#options
     const found = await fingerprintOf(path, completeMarker)
     if (found === undefined) {
@@ -42,8 +44,7 @@ export class Settling {
     const now = clock.now()
     let seen = this.#seen.get(path)
     if (seen?.fingerprint !== fingerprint) {
-      // At first sight the file system tells how long it has been so.
-      const ageMs = seen === undefined ? Math.max(0, Date.now() - changedAtMs) : 0
+      const ageMs = seen === undefined && isStart ? Math.max(0, Date.now() - changedAtMs) : 0
       this.#seen.set(path, (seen = { fingerprint, since: now - ageMs }))
     }
     return { fingerprint, isSettled: now - seen.since >= stableMs }

@@ -9,6 +9,7 @@ import type { CanaryOptions } from './canary.js'
 import type { ServedModel } from './served-model.js'
 import type { ShadowSnapshot } from './shadow.js'
 import type { VersionState } from './version.js'
+import { compareVersions } from './version-order.js'
 
 /** Batch sizes that are shown: of a model that takes any length there may be many. */
 const mostSizes = 16
@@ -63,6 +64,10 @@ export interface ModelSnapshot {
   readonly stages?: readonly StageInfo[]
 }
 
+function highestFirst(a: { readonly name: string }, b: { readonly name: string }): number {
+  return compareVersions(b.name, a.name)
+}
+
 export function snapshot(model: ServedModel): ModelSnapshot {
   const { current, failure, definition } = model
   const { failure: configFailure } = model.configuration
@@ -77,9 +82,9 @@ export function snapshot(model: ServedModel): ModelSnapshot {
     ...(shadow !== undefined && { shadow: shadow.toJSON() }),
     ...(failure !== undefined && { reason: failure.message }),
     ...(configFailure !== undefined && { configReason: configFailure.message }),
-    versions: model.versionNames().map((name) => {
+    versions: [...model.versions.values()].sort(highestFirst).map((version) => {
+      const { name, state, reason, loadTimeMs, session, batchSafety, batchSizes, changed } = version
       const quarantined = model.quarantine.reasonOf(name)
-      const { state, reason, loadTimeMs, session, batchSafety, batchSizes, changed } = model.version(name)
       return {
         version: name,
         state,

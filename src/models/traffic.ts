@@ -37,8 +37,10 @@ export class Traffic {
   readonly labels: Labels
   #canary: Canary | undefined
   #shadow: Shadow | undefined
-  /** Labels that were placed or removed: what the options say of them is done, or overruled. */
-  readonly #settled = new Set<string>()
+  /** Labels that were set or removed by call: what the options say of them is overruled. */
+  readonly #overruled = new Set<string>()
+  /** Versions by the labels that were placed since the options say so. */
+  readonly #stated = new Map<string, string>()
   readonly #retry: Retry
 
   constructor(
@@ -65,7 +67,7 @@ export class Traffic {
     const canary = this.#canary
     if (canary?.takes(key) !== true) return undefined
     // At once, whatever change of the model is under way.
-    return this.model.quarantine.reasonOf(canary.version) === undefined ? canary.version : undefined
+    return this.model.quarantine.has(canary.version) ? undefined : canary.version
   }
 
   /** What keeps a version loaded although it may not be current; undefined where nothing does. */
@@ -76,52 +78,98 @@ export class Traffic {
     return this.#shadow?.version === version ? 'it is the shadow: end that first' : undefined
   }
 
-  /** Names a version by a label, or moves the label to it, once it is loaded. */
-  setLabel(label: string, version: string): Promise<void> {
+  /** Loads a version for a label that it is to be given, or throws where it can't be. */
+  prepareLabel(label: string, version: string): Promise<void> {
     return this.changes.change(async () => {
-      await this.#place(label, version)
-      this.#settled.add(label)
-    })
-  }
-
-  async #place(label: string, version: string): Promise<void> {
-    checkLabel(this.model.name, label, this.model.versions)
-    this.model.quarantine.check(version)
-    await this.changes.loadBeside(version)
-    checkLabel(this.model.name, label, this.model.versions) // the folder was looked through again
-    const from = this.labels.versionOf(label)
-    if (from === version) return
-    this.labels.set(label, version)
-    this.#changed(`${this.model.name}: the label ${quote(label)} names version ${version}`, version)
-  }
-
-  /** @throws ServingError CONFLICT where there is no such label */
-  removeLabel(label: string): Promise<void> {
-    return this.changes.change(async () => {
-      if (!this.labels.delete(label)) {
-        const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
-        throw new ServingError(
-          'CONFLICT',
-          `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`,
-        )
-      }
-      this.#settled.add(label)
-      this.#changed(`${this.model.name}: the label ${quote(label)} was removed`)
+      this.model.quarantine.check(version)
+      await this.#loadFor(label, version)
     })
   }
 
   /**
-   * Within a change: places the labels that the options state, but for those that were set or removed since. One that
-   * can't be placed is logged, and tried again later; it keeps nothing else from serving. Never rejects.
+   * Names a version by a label, or moves the label to it, once it is loaded.
+   * @returns the version that it named until then
+   * @throws ServingError CONFLICT for one in quarantine
+   */
+  setLabel(label: string, version: string): Promise<string | undefined> {
+    return this.changes.change(async () => {
+      this.model.quarantine.check(version)
+      return this.#placeForGood(label, version)
+    })
+  }
+
+  /** As {@link setLabel}, for what was decided: a version in quarantine keeps its labels. */
+  placeLabel(label: string, version: string): Promise<string | undefined> {
+    return this.changes.change(() => this.#placeForGood(label, version))
+  }
+
+  /** Whatever the options say. */
+  async #placeForGood(label: string, version: string): Promise<string | undefined> {
+    const from = await this.#place(label, version)
+    this.#overrule(label)
+    return from
+  }
+
+  #overrule(label: string): void {
+    this.#overruled.add(label)
+    this.#stated.delete(label)
+  }
+
+  async #loadFor(label: string, version: string): Promise<void> {
+    checkLabel(this.model.name, label, this.model.versions)
+    await this.changes.loadBeside(version)
+    checkLabel(this.model.name, label, this.model.versions) // the folder was looked through again
+  }
+
+  async #place(label: string, version: string): Promise<string | undefined> {
+    await this.#loadFor(label, version)
+    const from = this.labels.versionOf(label)
+    if (from === version) return from
+    this.labels.set(label, version)
+    this.#changed(`${this.model.name}: the label ${quote(label)} names version ${version}`, version)
+    return from
+  }
+
+  /** @throws ServingError CONFLICT where there is no such label */
+  checkHas(label: string): void {
+    if (this.labels.versionOf(label) !== undefined) return
+    const known = Object.keys(this.labels.toJSON()).join(', ') || 'none'
+    throw new ServingError('CONFLICT', `"${this.model.name}" has no label ${quote(label)}. Labels: ${known}.`)
+  }
+
+  /**
+   * @returns the version that it named
+   * @throws ServingError CONFLICT where there is no such label
+   */
+  removeLabel(label: string): Promise<string | undefined> {
+    return this.changes.change(async () => {
+      this.checkHas(label)
+      const from = this.labels.versionOf(label)
+      this.labels.delete(label)
+      this.#overrule(label)
+      this.#changed(`${this.model.name}: the label ${quote(label)} was removed`)
+      return from
+    })
+  }
+
+  /**
+   * Within a change: places the labels that the options state, or that were decided instead, but for those that were set or
+   * removed since, and takes away those that the options state no more. One that can't be placed is logged, and tried again
+   * later; it keeps nothing else from serving. Never rejects.
    */
   async applyLabels(): Promise<void> {
     if (this.model.current === undefined) return // it was unloaded in the meantime
+    const { labels: stated = {} } = this.model.options
+    const { labels: decided } = this.host.desired(this.model.name)
+    for (const label of Object.keys(decided)) this.#stated.delete(label)
+    for (const label of this.#stated.keys()) if (!Object.hasOwn(stated, label)) this.#withdraw(label)
     let isComplete = true
-    for (const [label, version] of Object.entries(this.model.options.labels ?? {})) {
-      if (this.#settled.has(label)) continue
+    for (const [label, version] of Object.entries({ ...stated, ...decided })) {
+      if (version === null || this.#overruled.has(label) || this.#stated.get(label) === version) continue
       try {
         await this.#place(label, version)
-        this.#settled.add(label)
+        if (Object.hasOwn(decided, label)) this.#overrule(label)
+        else this.#stated.set(label, version)
       } catch (error) {
         isComplete = false
         const { message } = asServingError(error)
@@ -136,6 +184,20 @@ export class Traffic {
     else this.#retry.failed(true)
   }
 
+  #withdraw(label: string): void {
+    this.#stated.delete(label)
+    this.labels.delete(label)
+    this.#changed(`${this.model.name}: the label ${quote(label)} is stated no more`)
+  }
+
+  /** Loads a version that is to be the canary, or throws where it can't be. */
+  prepareCanary(options: CanaryOptions): Promise<void> {
+    return this.changes.change(async () => {
+      checkCanary(options)
+      await this.#loadOther(options.version, 'canary')
+    })
+  }
+
   /** Sends a share of the requests that name no version to another one, once it is loaded. */
   startCanary(options: CanaryOptions): Promise<void> {
     return this.changes.change(async () => {
@@ -147,8 +209,9 @@ export class Traffic {
     })
   }
 
-  /** Sends all requests to the current version again. */
+  /** Sends all requests to the current version again: at once, and where a canary is about to begin, after it has. */
   endCanary(): Promise<void> {
+    this.#canary?.end()
     return this.changes.change(async () => this.#endCanary())
   }
 
@@ -233,7 +296,8 @@ export class Traffic {
   /** Within a change: the model is unloaded as a whole. */
   clear(): void {
     this.labels.clear()
-    this.#settled.clear()
+    this.#overruled.clear()
+    this.#stated.clear()
     this.#canary = undefined
     this.close()
   }

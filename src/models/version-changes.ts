@@ -1,7 +1,7 @@
-import { checkFields } from '../options.js'
+import { checkFields, flag, isPlainObject, provided, type Fields } from '../options.js'
 import type { Replicas } from '../state/replicas.js'
-import type { ValidationGate } from '../validation/validate.js'
-import type { ChangeOrigin, Changes } from './changes.js'
+import { checkGate, type ValidationGate } from '../validation/validate.js'
+import { originFields, type ChangeOrigin, type Changes } from './changes.js'
 import type { KnownModels } from './known-models.js'
 import { gated } from './model-validation.js'
 import type { LoadOptions, ServedModel } from './served-model.js'
@@ -12,6 +12,14 @@ import type { RollbackResult } from './version-history.js'
 export interface SwitchOptions extends ChangeOrigin {
   /** Cases that the version must pass before it serves. Default: none. */
   readonly validate?: ValidationGate
+}
+
+const loadFields: Fields<LoadOptions> = { ...originFields, source: sourceField, activate: flag }
+
+/** What is in it, {@link checkGate} says. */
+const switchFields: Fields<SwitchOptions> = {
+  ...originFields,
+  validate: provided('an object', isPlainObject),
 }
 
 /**
@@ -26,11 +34,10 @@ export class VersionChanges {
   ) {}
 
   load(model: string, version: string, options: LoadOptions): Promise<ModelSnapshot> {
-    const { source } = options
-    const isSwitch = options.activate === true
+    const { source, activate: isSwitch = false } = options
     const action = isSwitch ? 'switch' : 'load'
     return this.changes.record({ action, model, to: version }, options, async (change) => {
-      checkFields({ source }, { source: sourceField }, 'load()', 'INVALID_OPTIONS')
+      checkFields(options, loadFields, 'load()', 'INVALID_OPTIONS')
       const found = await this.models.known(model, source)
       await this.models.tryLoad(found, async () => {
         // What only this process has a source for, the others can't load.
@@ -41,20 +48,20 @@ export class VersionChanges {
         }
         const from = await found.load(version, options)
         if (isSwitch) change.from = from
-        else if (isShared) await this.replicas?.keepLoaded(model, version, true, options)
+        else if (isShared) await this.replicas?.keepLoaded(found, version, true, options)
       })
       return snapshot(found)
     })
   }
 
-  switchVersion(
-    model: string,
-    version: string,
-    { validate: gate, ...origin }: SwitchOptions,
-  ): Promise<ModelSnapshot> {
+  switchVersion(model: string, version: string, options: SwitchOptions): Promise<ModelSnapshot> {
+    const { validate: gate, ...origin } = options
     return this.changes.record({ action: 'switch', model, to: version }, origin, async (change) => {
+      checkFields(options, switchFields, 'switchVersion()', 'INVALID_OPTIONS')
+      if (gate !== undefined) checkGate(gate, 'switchVersion()')
       const found = await this.models.known(model)
       change.from = found.current?.name // if it fails, that goes on to serve
+      found.quarantine.check(version) // rather than after its validation
       const activate = async () => {
         change.from = await this.#switch(found, version, origin)
       }
@@ -80,7 +87,7 @@ export class VersionChanges {
       const found = await this.models.known(model)
       change.from = version ?? found.current?.name
       await found.unload(version)
-      if (version !== undefined) await this.replicas?.keepLoaded(model, version, false, origin)
+      if (version !== undefined) await this.replicas?.keepLoaded(found, version, false, origin)
       return snapshot(found)
     })
   }

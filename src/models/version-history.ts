@@ -1,6 +1,7 @@
 import type { Logger } from '../logger.js'
 import type { Configuration } from './configuration.js'
 import type { ModelVersions } from './model-versions.js'
+import type { Quarantine } from './quarantine.js'
 import type { ModelVersion } from './version.js'
 import { wanted } from './version-policy.js'
 
@@ -29,6 +30,7 @@ export class VersionHistory {
   constructor(
     private readonly versions: ModelVersions,
     private readonly config: Configuration,
+    private readonly quarantine: Quarantine,
     private readonly logger: Logger,
     private readonly holder: (version: string) => string | undefined,
   ) {}
@@ -43,9 +45,14 @@ export class VersionHistory {
     return this.#names.at(-1)
   }
 
-  /** The name of the version that was current before. */
+  /** Whether no other version was current. */
+  get isOfOne(): boolean {
+    return this.#names.length < 2
+  }
+
+  /** The name of the version that was current before, and may be again. */
   get previousName(): string | undefined {
-    return this.#names.at(-2)
+    return this.#names.findLast((name) => name !== this.currentName && !this.quarantine.has(name))
   }
 
   /** A version is current from now on. */
@@ -55,9 +62,9 @@ export class VersionHistory {
     if (version !== this.currentName) this.#names = [...this.#names, version].slice(-length)
   }
 
-  /** The version before is current again. */
-  undo(): void {
-    this.#names.pop()
+  /** An earlier version is current again. */
+  backTo(version: string): void {
+    this.#names = this.#names.slice(0, this.#names.lastIndexOf(version, -2) + 1)
   }
 
   /** No version is current any more; those that were are kept as before. */

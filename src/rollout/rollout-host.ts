@@ -30,6 +30,11 @@ export interface RolloutHost {
 export type RolloutPhase =
   'running' | 'paused' | 'promoting' | 'promoted' | 'rolled-back' | 'expired' | 'aborted' | 'failed'
 
+/** Whether a rollout in this phase is at its end. */
+export function isOver(phase: RolloutPhase): boolean {
+  return phase !== 'running' && phase !== 'paused' && phase !== 'promoting'
+}
+
 /** What one version did in a step. */
 export interface VersionFigures {
   readonly requests: number

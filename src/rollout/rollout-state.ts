@@ -3,7 +3,7 @@ import type { Comparisons } from './evidence.js'
 import type { GuardState } from './guard.js'
 import type { RolloutPhase } from './rollout-host.js'
 import { rolloutFields, type RolloutPlan } from './rollout-options.js'
-import type { SampleState } from './sample.js'
+import { Sample, type SampleState } from './sample.js'
 import type { LooksState } from './sequential-test.js'
 
 /** A rollout as plain JSON: another process, or the same after a restart, goes on from it. */
@@ -22,6 +22,22 @@ export interface RolloutState {
   readonly comparisons: Comparisons
   /** By name. */
   readonly guards: Readonly<Record<string, GuardState>>
+}
+
+/** That of a rollout which has yet to begin. */
+export function freshState(plan: RolloutPlan): RolloutState {
+  const nothing = new Sample().toJSON()
+  return {
+    format: 1,
+    plan,
+    phase: 'running',
+    step: 0,
+    elapsedMs: 0,
+    candidate: nothing,
+    stable: nothing,
+    comparisons: { disagreements: 0, comparisons: 0 },
+    guards: {},
+  }
 }
 
 const looksFields: Fields<LooksState> = { taken: integer(0), next: integer(1) }

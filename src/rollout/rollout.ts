@@ -3,16 +3,16 @@ import { asServingError, messageOf, ServingError } from '../errors.js'
 import type { Comparisons } from './evidence.js'
 import type { Guard, GuardName, GuardState } from './guard.js'
 import { logEvent } from './rollout-log.js'
-import type {
-  RolloutEvent,
-  RolloutFigures,
-  RolloutHost,
-  RolloutPhase,
-  RolloutStatus,
-  VersionFigures,
+import {
+  isOver,
+  type RolloutEvent,
+  type RolloutHost,
+  type RolloutPhase,
+  type RolloutStatus,
 } from './rollout-host.js'
 import { rolloutPlan, type RolloutOptions, type RolloutPlan } from './rollout-options.js'
 import { checkRolloutState, type RolloutState } from './rollout-state.js'
+import { figuresOf } from './rollout-status.js'
 import { Sample, type RequestOutcome } from './sample.js'
 import { stepGuards } from './step-guards.js'
 
@@ -49,6 +49,7 @@ export class Rollout {
   /** Infinity while its time stands still. */
   #since: number
   #timer: Timer | undefined
+  #isClosed = false
 
   private constructor(plan: RolloutPlan, host: RolloutHost) {
     this.plan = plan
@@ -105,7 +106,7 @@ export class Rollout {
   }
 
   get isOver(): boolean {
-    return !['running', 'paused', 'promoting'].includes(this.#phase)
+    return isOver(this.#phase)
   }
 
   /** A version answered a request, or failed at it. Never throws. */
@@ -156,8 +157,15 @@ export class Rollout {
     this.#end('aborted', reason)
   }
 
+  /** Somebody has put the new version in quarantine. */
+  quarantined(reason: string): void {
+    if (this.isOver || this.#phase === 'promoting') return
+    this.#end('rolled-back', `it was put in quarantine: ${reason}`)
+  }
+
   /** Stops every timer, without a word about the version: another process goes on from {@link toJSON}. */
   close(): void {
+    this.#isClosed = true
     this.#stopTime()
   }
 
@@ -170,7 +178,7 @@ export class Rollout {
       percent: this.percent,
       ...(this.#reason !== undefined && { reason: this.#reason }),
       passed: this.#guards.filter(({ passed }) => passed).map(({ name }) => name),
-      figures: this.#figures(),
+      figures: figuresOf(this.plan, this.#candidate, this.#stable, this.#comparisons),
     }
   }
 
@@ -227,23 +235,26 @@ export class Rollout {
 
   #promote(): void {
     this.#host.promote().then(
-      () => this.#end('promoted'),
-      (error: unknown) => this.#end('failed', asServingError(error).message),
+      () => this.#isClosed || this.#end('promoted'),
+      (error: unknown) => this.#isClosed || this.#end('failed', asServingError(error).message),
     )
   }
 
   #rollBack(reason: string, guard?: GuardName): void {
-    this.#end('rolled-back', reason, guard)
+    this.#withdraw()
+    this.#tryTo('quarantine', () => this.#host.quarantine(reason))
+    this.#become('rolled-back', reason, guard)
   }
 
-  #end(phase: Exclude<RolloutPhase, 'running'>, reason?: string, guard?: GuardName): void {
+  #end(phase: Exclude<RolloutPhase, 'running'>, reason?: string): void {
+    this.#withdraw()
+    this.#become(phase, reason)
+  }
+
+  /** First of all: no request more goes there. */
+  #withdraw(): void {
     this.#stopTime()
-    // First of all: no request more goes there.
     this.#tryTo('end the share of', () => this.#host.endShare())
-    if (phase === 'rolled-back') {
-      this.#tryTo('quarantine', () => this.#host.quarantine(reason ?? phase))
-    }
-    this.#become(phase, reason, guard)
   }
 
   #become(phase: Exclude<RolloutPhase, 'running'>, reason?: string, guard?: GuardName): void {
@@ -301,15 +312,5 @@ export class Rollout {
     const unsure = this.#guards.filter(({ passed }) => !passed).map(({ evidence }) => evidence.describe())
     const { requests } = this.#candidate
     this.#end('expired', `undecided after ${maxStepMs} ms and ${requests} requests: ${unsure.join('; ')}`)
-  }
-
-  #figures(): RolloutFigures {
-    const quantile = this.plan.guards.latency?.quantile ?? 0.95
-    const of = ({ requests, failures, latencies }: Sample): VersionFigures => ({
-      requests,
-      failures,
-      ...(latencies.total > 0 && { latencyMs: latencies.quantileMs(quantile).most }),
-    })
-    return { candidate: of(this.#candidate), stable: of(this.#stable), ...this.#comparisons }
   }
 }

@@ -48,6 +48,14 @@ export class Rollouts {
    * @throws ServingError INVALID_OPTIONS; CONFLICT where one is under way, or the version already serves
    */
   start(model: string, stable: string, options: RolloutOptions): RolloutStatus {
+    this.checkStart(model, stable, options.version)
+    const rollout = Rollout.start(options, this.#host(model, options.version))
+    this.#entries.set(model, { rollout, stable })
+    return rollout.status
+  }
+
+  /** @throws ServingError CONFLICT where {@link start} would */
+  checkStart(model: string, stable: string, version: string): void {
     const underWay = this.#underWay(model)
     if (underWay !== undefined) {
       throw new ServingError(
@@ -55,12 +63,9 @@ export class Rollouts {
         `model "${model}" has a rollout of version ${underWay.rollout.plan.version} under way: abort it first.`,
       )
     }
-    if (options.version === stable) {
+    if (version === stable) {
       throw new ServingError('CONFLICT', `version ${stable} of model "${model}" already serves.`)
     }
-    const rollout = Rollout.start(options, this.#host(model, options.version))
-    this.#entries.set(model, { rollout, stable })
-    return rollout.status
   }
 
   /** The rollout under way, or the last one that there was. */
@@ -99,6 +104,15 @@ export class Rollouts {
     if (side !== undefined) entry?.rollout.died(side, reason)
   }
 
+  /** A version was put in quarantine by somebody else than its rollout. */
+  quarantined(model: string, version: string, reason: string): void {
+    const found = this.#underWay(model)
+    if (found === undefined) return
+    if (version === found.rollout.plan.version) found.rollout.quarantined(reason)
+    else if (version === found.stable && found.rollout.status.phase !== 'promoting')
+      found.rollout.abort(`the stable version was put in quarantine: ${reason}`)
+  }
+
   /** A version serves again. */
   isBack(model: string, version: string): void {
     const entry = this.#entries.get(model)
@@ -127,6 +141,15 @@ export class Rollouts {
     const resumed = Rollout.resume(rollout, this.#host(model, rollout.plan.version))
     this.#entries.set(model, { rollout: resumed, stable })
     return resumed.status
+  }
+
+  /** Stops the rollout under way without a word, as another process goes on with it. @returns whether there was one */
+  drop(model: string): boolean {
+    const found = this.#underWay(model)
+    if (found === undefined) return false
+    found.rollout.close()
+    this.#entries.delete(model)
+    return true
   }
 
   /** Stops every timer, and watches nothing any more. */

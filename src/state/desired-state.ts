@@ -1,7 +1,9 @@
 import { ServingError } from '../errors.js'
+import type { CanaryOptions } from '../models/canary.js'
 import type { ChangeAction, ChangeOrigin } from '../models/changes.js'
 import { namePattern } from '../models/repository.js'
 import { isPlainObject } from '../options.js'
+import { isDesiredRollout, type DesiredRollout } from './desired-rollout.js'
 
 /** A change that waits until every replica can serve its version. */
 export interface PendingChange {
@@ -14,13 +16,16 @@ export interface PendingChange {
 /** The last change that was decided, for the audit trails of those who follow it. */
 export interface DecidedChange {
   readonly at: string
+  /** The revision that it changed: who has applied that sees this change alone. */
+  readonly upon: number
   readonly replica: string
   readonly action: ChangeAction
   readonly actor: string
   readonly reason?: string
 }
 
-export interface Quarantine {
+/** Why a version must not serve. */
+export interface QuarantineEntry {
   readonly at: string
   readonly actor: string
   readonly reason: string
@@ -37,11 +42,14 @@ export interface DesiredModel {
   readonly pinned?: boolean
   /** Versions that are loaded beside the current one. */
   readonly loaded: readonly string[]
-  /** Versions by label. */
-  readonly labels: Readonly<Record<string, string>>
+  /** Versions by label; null for a label that was removed, whatever configuration says of it. */
+  readonly labels: Readonly<Record<string, string | null>>
   /** By version. */
-  readonly quarantined: Readonly<Record<string, Quarantine>>
-  readonly rollout?: unknown
+  readonly quarantined: Readonly<Record<string, QuarantineEntry>>
+  /** The version that has a share of the requests. */
+  readonly canary?: CanaryOptions | undefined
+  /** The rollout under way, or the last one that there was. */
+  readonly rollout?: DesiredRollout
   readonly pending?: PendingChange
   readonly decided?: DecidedChange
 }
@@ -54,12 +62,15 @@ export interface DesiredState {
   readonly models: Readonly<Record<string, DesiredModel>>
 }
 
-/** How many switches can be undone. */
-const historyLength = 16
-
 export const nothingDesired: DesiredState = { format: 1, generation: 0, models: {} }
 
-const nothingOfModel: DesiredModel = { revision: 0, history: [], loaded: [], labels: {}, quarantined: {} }
+export const nothingOfModel: DesiredModel = {
+  revision: 0,
+  history: [],
+  loaded: [],
+  labels: {},
+  quarantined: {},
+}
 
 export function desiredOf(state: DesiredState, model: string): DesiredModel {
   return (Object.hasOwn(state.models, model) ? state.models[model] : undefined) ?? nothingOfModel
@@ -70,22 +81,28 @@ export function withModel(state: DesiredState, model: string, desired: DesiredMo
   return { ...state, generation: state.generation + 1, models: { ...state.models, [model]: desired } }
 }
 
-/** The next generation, with a decision about one model that every replica is to apply. */
+/** What a decision changes of what is desired of a model: undefined where all is so already, or a refusal is thrown. */
+export type Decision = (desired: DesiredModel) => Partial<DesiredModel> | undefined
+
+/** The next generation, with a decision about one model that every replica is to apply; the same where there is none. */
 export function decide(
   state: DesiredState,
   model: string,
   replica: string,
   action: ChangeAction,
   { actor = 'code', reason }: ChangeOrigin,
-  change: (desired: DesiredModel) => Partial<DesiredModel>,
+  decision: Decision,
 ): DesiredState {
   const before = desiredOf(state, model)
+  const changed = decision(before)
+  if (changed === undefined) return state
   return withModel(state, model, {
     ...before,
-    ...change(before),
+    ...changed,
     revision: state.generation + 1,
     decided: {
       at: new Date().toISOString(),
+      upon: before.revision,
       replica,
       action,
       actor,
@@ -97,29 +114,6 @@ export function decide(
 /** A model without the change that waits. */
 export function withoutPending({ pending: _, ...desired }: DesiredModel): DesiredModel {
   return desired
-}
-
-/** After a switch. @param from what the replica that decides served until then */
-export function switchedTo(version: string, from: string | undefined) {
-  return ({ history, loaded }: DesiredModel): Partial<DesiredModel> => {
-    const before = history.length === 0 && from !== undefined ? [from] : history
-    const after = before.at(-1) === version ? before : [...before, version]
-    return {
-      current: version,
-      history: after.slice(-historyLength),
-      pinned: false,
-      loaded: loaded.filter((name) => name !== version), // once it is replaced it goes, as ever
-    }
-  }
-}
-
-/** After a rollback to the version before the current one, which must still be `version`. */
-export function rolledBackTo(version: string) {
-  return ({ history }: DesiredModel): Partial<DesiredModel> => {
-    const after = history.slice(0, -1)
-    if (after.at(-1) === version) return { current: version, history: after, pinned: true }
-    throw new ServingError('CONFLICT', 'another replica has switched meanwhile: look at it, and decide anew.')
-  }
 }
 
 /**
@@ -145,15 +139,19 @@ export function parseDesiredState(text: string): DesiredState {
 function checkModel(name: string, model: unknown): void {
   const at = `models.${name.slice(0, 60)}`
   if (!isName(name) || !isPlainObject(model)) throw wrong(`has a wrong entry: ${at}`)
-  const { revision, current, history, loaded, labels, quarantined, pending } = model
+  const { revision, current, history, loaded, labels, quarantined, canary, rollout, pending } = model
   const isSound =
     isCount(revision) &&
     (current === undefined || isName(current)) &&
     isNames(history) &&
     isNames(loaded) &&
     isPlainObject(labels) &&
-    Object.values(labels).every(isName) &&
+    isNames(Object.keys(labels)) &&
+    Object.values(labels).every((version) => version === null || isName(version)) &&
     isPlainObject(quarantined) &&
+    Object.values(quarantined).every((entry) => isPlainObject(entry) && typeof entry.reason === 'string') &&
+    (canary === undefined || isCanary(canary)) &&
+    (rollout === undefined || isDesiredRollout(rollout)) &&
     (pending === undefined || (isPlainObject(pending) && isName(pending.version)))
   if (!isSound) throw wrong(`has a wrong entry: ${at}`)
 }
@@ -164,6 +162,12 @@ function isCount(value: unknown): boolean {
 
 function isName(value: unknown): boolean {
   return typeof value === 'string' && namePattern.test(value)
+}
+
+function isCanary(value: unknown): boolean {
+  if (!isPlainObject(value)) return false
+  const { version, percent } = value
+  return isName(version) && typeof percent === 'number' && percent >= 0 && percent <= 100
 }
 
 function isNames(value: unknown): boolean {

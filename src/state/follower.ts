@@ -1,23 +1,13 @@
+import { dirname } from 'node:path'
 import type { Clock, Timer } from '../clock.js'
 import { asServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { Changes } from '../models/changes.js'
-import type { VersionState } from '../models/version.js'
-import { Retry } from '../retry.js'
 import { desiredOf, nothingDesired, type DesiredModel, type DesiredState } from './desired-state.js'
-import { isFinal, type FailedVersion, type Heartbeat, type Heartbeats } from './heartbeats.js'
+import { Following } from './following.js'
+import { isFinal, type Heartbeat, type Heartbeats } from './heartbeats.js'
+import { heedQuarantines, isAsleep, reconcile, type FollowedModel, type ReconcileHost } from './reconcile.js'
 import type { StateFile } from './state-file.js'
-
-/** What the replicas need of a model. */
-export interface FollowedModel {
-  readonly name: string
-  readonly isLazy: boolean
-  readonly current: { readonly name: string } | undefined
-  readonly versions: ReadonlyMap<string, { readonly state: VersionState }>
-  /** @returns the version that was current until then */
-  load(version: string, options: { readonly activate?: boolean }): Promise<string | undefined>
-  unload(version: string): Promise<void>
-}
 
 export interface FollowerHost {
   readonly models: ReadonlyMap<string, FollowedModel>
@@ -26,23 +16,24 @@ export interface FollowerHost {
   readonly clock: Clock
 }
 
-/** What this replica has done about one model. */
-class Following {
-  applied: DesiredModel | undefined
-  /** Changes of the model, one after another: those of others, and those that this replica makes. */
-  task: Promise<unknown> = Promise.resolve()
-  isBusy = false
-  readonly failed = new Map<string, FailedVersion>()
+/** What may fail again and again, with what it is called. */
+const attempts = {
+  state: ['the replicas are not followed', 'the state of the replicas can be read again'],
+  heartbeat: [
+    'the other replicas do not know of this one, and wait for it at no change',
+    'the other replicas know of this one again',
+  ],
+} as const
 
-  constructor(readonly retry: Retry) {}
-}
+type Attempt = keyof typeof attempts
 
 /** Makes a process serve what all replicas are to serve, and tells the others of what it has. */
 export class Follower {
   #state: DesiredState = nothingDesired
-  /** Why the state could not be read; what was read before stays in force. */
-  problem: string | undefined
-  readonly #following = new Map<string, Following>()
+  readonly #problems = new Map<Attempt, string>()
+  readonly #following = new WeakMap<FollowedModel, Following>()
+  /** Told after each look. */
+  onLook: () => void = () => {}
   #timer: Timer | undefined
   #isClosed = false
 
@@ -57,26 +48,24 @@ export class Follower {
     return this.#state
   }
 
+  /** Why the state could not be read, while what was read before stays in force; or why nobody knows of this replica. */
+  get problem(): string | undefined {
+    return this.#problems.get('state') ?? this.#problems.get('heartbeat')
+  }
+
   /** Reads the state from which the models start. Never rejects. */
   async open(): Promise<void> {
-    await this.#attempt(async () => {
+    await this.#attempt('heartbeat', async () => {
       await this.file.open()
       await this.heartbeats.open()
     })
     await this.#read()
-    for (const [name, desired] of Object.entries(this.#state.models)) this.#of(name).applied = desired
     await this.#beat()
   }
 
-  /** Follows from now on, tells at once what models there are, and loads what is to be loaded beside the versions that serve. */
+  /** Follows from now on, and tells at once what models there are. */
   start(): void {
-    for (const model of this.host.models.values()) {
-      const { loaded } = desiredOf(this.#state, model.name)
-      if (loaded.length === 0 || model.isLazy) continue
-      void this.alone(model.name, () => this.#loadAll(model, loaded)).catch((error: unknown) =>
-        this.#failed(model, error),
-      )
-    }
+    for (const model of this.host.models.values()) this.#follow(model, new Set())
     void this.#beat()
     this.#schedule()
   }
@@ -92,10 +81,13 @@ export class Follower {
 
   /** Looks at the state once, and begins to apply what is new. Never rejects. */
   async poll(): Promise<void> {
+    // Models that came since have started from what was known until now.
+    for (const model of this.host.models.values()) this.#of(model)
     await this.#read()
     const isPending = Object.values(this.#state.models).some(({ pending }) => pending !== undefined)
     const live = isPending ? await this.liveIds() : new Set<string>()
     for (const model of this.host.models.values()) this.#follow(model, live)
+    this.onLook()
     await this.#beat()
   }
 
@@ -105,85 +97,90 @@ export class Follower {
   }
 
   /** Runs a change of this replica's own, during which it follows no other of the same model. */
-  alone<T>(model: string, operation: () => Promise<T>): Promise<T> {
-    const following = this.#of(model)
-    following.isBusy = true
-    const result = following.task.then(operation)
-    const task: Promise<unknown> = result
-      .catch(() => {}) // who asked for it has the error
-      .finally(() => {
-        if (following.task === task) following.isBusy = false
-      })
-    following.task = task
-    return result
+  alone<T>(model: FollowedModel, operation: () => Promise<T>): Promise<T> {
+    return this.#of(model).alone(operation)
   }
 
   /**
    * This replica has applied what it has decided itself.
    * @param before the revision that it was decided upon: where that is not applied yet, all of it still is to be
    */
-  applied(model: string, state: DesiredState, before: number): void {
+  applied(model: FollowedModel, state: DesiredState, before: number): void {
     if (state.generation > this.#state.generation) this.#state = state
     const following = this.#of(model)
-    if ((following.applied?.revision ?? 0) === before) following.applied = desiredOf(state, model)
+    if (!following.isNew && (following.applied?.revision ?? 0) === before)
+      following.applied = desiredOf(state, model.name)
   }
 
-  #of(model: string): Following {
+  /** Makes a model what is desired of it anew, whatever was done to it. */
+  renew(model: FollowedModel): void {
+    this.#of(model).isNew = true
+  }
+
+  #of(model: FollowedModel): Following {
     let found = this.#following.get(model)
     if (found === undefined) {
-      found = new Following(new Retry(this.host.clock, () => {}))
+      found = new Following(model.name, this.#state, this.host.clock)
       this.#following.set(model, found)
     }
     return found
   }
 
   async #read(): Promise<void> {
-    await this.#attempt(async () => {
+    await this.#attempt('state', async () => {
+      const { generation: known } = this.#state
       const state = await this.file.read()
       // A file that was removed, or put back from a copy, begins anew: nothing of it is applied.
-      if (state.generation < this.#state.generation) {
-        for (const following of this.#following.values()) following.applied = undefined
-      }
-      this.#state = state
+      const isAnew = state.generation < known
+      if (isAnew) for (const model of this.host.models.values()) this.#of(model).applied = undefined
+      // This replica may have written a newer one meanwhile.
+      if (isAnew || state.generation > this.#state.generation) this.#state = state
     })
   }
 
   /** What fails is told once, and is a problem until it no longer does. */
-  async #attempt(operation: () => Promise<void>): Promise<void> {
+  async #attempt(what: Attempt, operation: () => Promise<void>): Promise<void> {
+    const { path } = this.file
+    const [problem, end] = attempts[what]
     try {
       await operation()
-      if (this.problem !== undefined) this.host.logger.info({}, 'the state of the replicas can be read again')
-      this.problem = undefined
+      if (this.#problems.delete(what)) this.host.logger.info({}, end)
     } catch (error) {
-      const { message } = asServingError(error)
-      if (message !== this.problem) {
-        this.host.logger.error(
-          { err: error, path: this.file.path },
-          `the replicas are not followed: ${message}`,
-        )
-      }
-      this.problem = message
+      // Readiness tells it to everybody: where the folder lies is for the log.
+      const message = `${problem}: ${asServingError(error).message.replaceAll(dirname(path), 'stateDir')}`
+      if (!this.#problems.has(what)) this.host.logger.error({ err: error, path }, message)
+      this.#problems.set(what, message)
     }
   }
 
   #follow(model: FollowedModel, live: ReadonlySet<string>): void {
-    const following = this.#of(model.name)
+    if (this.#isClosed) return
+    const following = this.#of(model)
     const desired = desiredOf(this.#state, model.name)
-    if (following.isBusy || this.#isClosed) return
+    // What it is just deciding itself it tells of itself.
+    const isOwn = following.isBusy && desired.decided?.replica === this.heartbeats.id
+    if (!isOwn) heedQuarantines(model, desired, following.applied, this.#recorder(following))
+    if (following.isBusy) return
     const { pending } = desired
-    if (desired.revision > (following.applied?.revision ?? 0)) {
-      if (following.retry.waitMs > 0) return
+    if (following.isDue(desired) && !isAsleep(model)) {
       this.#task(model, () => this.#apply(model, following, desired))
     } else if (pending !== undefined && pending.replica !== this.heartbeats.id && live.has(pending.replica)) {
-      const hasFailed = isFinal(following.failed.get(pending.version), pending.id)
-      if (hasFailed || model.versions.get(pending.version)?.state === 'ready') return
-      this.#task(model, () => this.#load(model, pending.version, pending.id))
+      const { id, version } = pending
+      if (isFinal(following.failed.get(version), id) || model.versions.get(version)?.state === 'ready') return
+      this.#task(model, () => this.#prepare(model, following, version, id))
     }
+  }
+
+  /** What a model begins with is no change. */
+  #recorder(following: Following): ReconcileHost['record'] {
+    const { changes } = this.host
+    return (draft, origin, operation) =>
+      following.isNew ? operation(draft) : changes.record(draft, origin, operation)
   }
 
   /** Never rejects. Whoever waits for this replica is told at once. */
   #task(model: FollowedModel, operation: () => Promise<void>): void {
-    void this.alone(model.name, operation)
+    void this.alone(model, operation)
       .catch((error: unknown) => this.#failed(model, error))
       .then(() => this.#beat())
   }
@@ -197,46 +194,21 @@ export class Follower {
     )
   }
 
+  /** Loads what another replica is about to switch to. */
+  async #prepare(model: FollowedModel, following: Following, version: string, change: string): Promise<void> {
+    // What sleeps would else begin with a version that nobody has decided on.
+    if (model.current === undefined) await model.wake()
+    await following.need(version, () => model.load(version, {}), change)
+  }
+
   async #apply(model: FollowedModel, following: Following, desired: DesiredModel): Promise<void> {
-    const { applied, retry } = following
-    const { current, loaded, decided } = desired
-    try {
-      if (current !== undefined && current !== applied?.current && current !== model.current?.name) {
-        const { action = 'switch', actor = 'code', reason } = decided ?? {}
-        const draft = { action, model: model.name, from: model.current?.name, to: current }
-        await this.host.changes.record(draft, { actor, reason }, async (change) => {
-          change.from = await model.load(current, { activate: true })
-        })
-      }
-      await this.#loadAll(model, loaded)
-      for (const version of applied?.loaded ?? []) {
-        const isIdle = version !== model.current?.name && model.versions.get(version)?.state === 'ready'
-        if (!loaded.includes(version) && isIdle) await model.unload(version)
-      }
-    } catch (error) {
-      retry.failed(false)
-      throw error
-    }
-    following.applied = desired
-    retry.succeeded()
-  }
-
-  async #loadAll(model: FollowedModel, versions: readonly string[]): Promise<void> {
-    for (const version of versions) {
-      if (model.versions.get(version)?.state !== 'ready') await this.#load(model, version)
-    }
-  }
-
-  async #load(model: FollowedModel, version: string, change?: string): Promise<void> {
-    const { failed } = this.#of(model.name)
-    try {
-      await model.load(version, {})
-      failed.delete(version)
-    } catch (error) {
-      const { code, message } = asServingError(error)
-      failed.set(version, { ...(change !== undefined && { change }), code, message })
-      throw error
-    }
+    const result = await reconcile(model, desired, following.applied, {
+      need: (version, operation) => following.need(version, operation),
+      record: this.#recorder(following),
+      failed: (error) => this.#failed(model, error),
+    })
+    if (result === 'done') following.succeeded(desired)
+    else if (result === 'failed') following.gaveUp(desired)
   }
 
   async #beat(): Promise<void> {
@@ -249,12 +221,10 @@ export class Follower {
       models[name] = {
         ...(model.current !== undefined && { current: model.current.name }),
         loaded,
-        failed: Object.fromEntries(this.#of(name).failed),
+        failed: Object.fromEntries(this.#of(model).failed),
       }
     }
-    await this.heartbeats.beat(this.#state.generation, models).catch((error: unknown) => {
-      this.host.logger.debug({ err: error }, 'the heartbeat of this replica could not be written')
-    })
+    await this.#attempt('heartbeat', () => this.heartbeats.beat(this.#state.generation, models))
   }
 
   /** Others no longer wait for this replica. */

@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { constants, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { isPlainObject } from '../options.js'
@@ -77,15 +77,31 @@ export class Heartbeats {
   async live(): Promise<Heartbeat[]> {
     const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.json'))
     const found = await Promise.all(names.map((name) => this.#read(join(this.#folder, name))))
-    const now = Math.max(0, ...found.map((one) => one?.writtenAt ?? 0))
+    const now = (await this.#now()) ?? Math.max(0, ...found.map((one) => one?.writtenAt ?? 0))
     const live: Heartbeat[] = []
     for (const one of found) {
       if (one === undefined) continue
-      const ageMs = now - one.writtenAt
+      // One that is written in the future is as dead: the clock was put back since.
+      const ageMs = Math.abs(now - one.writtenAt)
       if (ageMs <= this.deadAfterMs) live.push(one.heartbeat)
       else if (ageMs > removedAfter * this.deadAfterMs) await rm(one.file, { force: true })
     }
     return live
+  }
+
+  /** What time it is to the file system, by a byte written now; undefined where this replica can't, or has not beaten. */
+  async #now(): Promise<number | undefined> {
+    try {
+      const file = await open(this.#file, constants.O_WRONLY | constants.O_APPEND)
+      try {
+        await file.write('\n')
+        return (await file.stat()).mtimeMs
+      } finally {
+        await file.close()
+      }
+    } catch {
+      return undefined
+    }
   }
 
   /** Undefined for one that is gone, or no heartbeat. */

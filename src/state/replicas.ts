@@ -1,71 +1,61 @@
 import { randomUUID } from 'node:crypto'
 import { asServingError, ServingError } from '../errors.js'
 import type { ChangeAction, ChangeOrigin } from '../models/changes.js'
-import { closed } from '../models/names.js'
 import type { RollbackResult } from '../models/version-history.js'
-import { integer, oneOf, type Fields } from '../options.js'
+import { previousOf, refuseQuarantined, rolledBackTo, switchedTo } from './decisions.js'
 import {
   decide,
   desiredOf,
-  rolledBackTo,
-  switchedTo,
   withModel,
-  withoutPending,
+  type Decision,
   type DesiredModel,
   type DesiredState,
 } from './desired-state.js'
-import { Follower, type FollowedModel, type FollowerHost } from './follower.js'
-import { Heartbeats, isFinal, type Heartbeat } from './heartbeats.js'
+import { Follower, type FollowerHost } from './follower.js'
+import { Heartbeats, type Heartbeat } from './heartbeats.js'
+import type { FollowedModel } from './reconcile.js'
+import type { ReplicaOptions } from './replica-options.js'
 import { StateFile } from './state-file.js'
+import { SwitchAgreement } from './switch-agreement.js'
 
-export interface ReplicaOptions {
-  /** How often a replica looks at the state and tells of itself, in milliseconds. Default: 1000. */
-  readonly intervalMs?: number
-  /** A replica that has told nothing for so many intervals is dead: nobody waits for it. Default: 5. */
-  readonly deadAfterIntervals?: number
-  /** How long a switch waits until every replica that lives has loaded the version. Default: 30,000. */
-  readonly waitMs?: number
-  /**
-   * What becomes of a switch after that time: `'abort'`, all go on as before, or `'commit'`, those that could not load
-   * the version follow as soon as they can. A rollback is always done. Default: `'abort'`.
-   */
-  readonly onTimeout?: 'abort' | 'commit'
+/** A decision about a model, and what is to be done here for it. */
+export interface SharedChange {
+  readonly action: ChangeAction
+  readonly decision: Decision
+  /** Before it is made: where this throws, nobody hears of it. */
+  readonly prepare?: () => Promise<void>
+  /** Once it is made: makes it so here, as the others do when they see it. */
+  readonly apply?: (desired: DesiredModel) => Promise<void>
 }
 
-export const replicaFields: Fields<ReplicaOptions> = {
-  intervalMs: integer(10, 3_600_000),
-  deadAfterIntervals: integer(2, 1000),
-  waitMs: integer(0, 2 ** 31 - 1),
-  onTimeout: oneOf('abort', 'commit'),
-}
-
-/**
- * This process as one of several on a folder: a change that it makes is one of all. It is proposed, every replica that
- * lives loads the version, and then it is decided; whoever dies meanwhile leaves everything as it was.
- */
+/** This process as one of several on a folder: a change that it makes is one of all. */
 export class Replicas {
-  readonly #id = `${process.pid}-${randomUUID().slice(0, 8)}`
+  /** Of this process, and no other before or after it. */
+  readonly id = `${process.pid}-${randomUUID().slice(0, 8)}`
   readonly #file: StateFile
   readonly #heartbeats: Heartbeats
   readonly #follower: Follower
-  readonly #pollMs: number
+  readonly #agreement: SwitchAgreement
   readonly #options: Required<ReplicaOptions>
   #opening: Promise<void> | undefined
-  #isClosed = false
 
   constructor(
     folder: string,
     { intervalMs = 1000, deadAfterIntervals = 5, waitMs = 30_000, onTimeout = 'abort' }: ReplicaOptions,
-    private readonly host: FollowerHost,
+    host: FollowerHost,
   ) {
+    const { clock, logger } = host
     this.#options = { intervalMs, deadAfterIntervals, waitMs, onTimeout }
-    this.#pollMs = Math.min(200, intervalMs)
-    this.#file = new StateFile(folder, host.clock)
-    this.#heartbeats = new Heartbeats(folder, this.#id, intervalMs * deadAfterIntervals)
+    this.#file = new StateFile(folder, clock)
+    this.#heartbeats = new Heartbeats(folder, this.id, intervalMs * deadAfterIntervals)
     this.#follower = new Follower(this.#file, this.#heartbeats, host, intervalMs)
+    const { id } = this
+    const file = this.#file
+    const options = this.#options
+    this.#agreement = new SwitchAgreement({ id, file, clock, logger, options, live: () => this.live() })
   }
 
-  /** Reads the state, so that {@link currentOf} knows it. Never rejects. */
+  /** Reads the state, so that {@link desiredOf} knows it. Never rejects. */
   open(): Promise<void> {
     return (this.#opening ??= this.#follower.open())
   }
@@ -73,6 +63,16 @@ export class Replicas {
   /** Follows the others from now on: the models are known. */
   start(): void {
     this.#follower.start()
+  }
+
+  /** Calls `listener` each time this replica has looked at the state. */
+  onLook(listener: () => void): void {
+    this.#follower.onLook = listener
+  }
+
+  /** How often this replica looks at the state, in milliseconds. */
+  get intervalMs(): number {
+    return this.#options.intervalMs
   }
 
   /** The generation of the state that this replica has seen. */
@@ -89,16 +89,16 @@ export class Replicas {
     return desiredOf(this.#follower.state, model)
   }
 
-  /** The version that was decided to serve, where one was. */
-  currentOf(model: string): string | undefined {
-    return this.desiredOf(model).current
-  }
-
   /** The replicas that live. @throws ServingError CONFLICT where the folder can't be read */
   live(): Promise<Heartbeat[]> {
     return this.#heartbeats.live().catch((error: unknown) => {
       throw asServingError(error, 'CONFLICT', 'the other replicas could not be looked at')
     })
+  }
+
+  /** The ids of the replicas that live. */
+  liveIds(): Promise<ReadonlySet<string>> {
+    return this.#follower.liveIds()
   }
 
   /**
@@ -109,10 +109,10 @@ export class Replicas {
    */
   async switchTo(model: FollowedModel, version: string, origin: ChangeOrigin): Promise<string | undefined> {
     await this.open()
-    return this.#follower.alone(model.name, async () => {
+    return this.#follower.alone(model, async () => {
       refuseQuarantined(this.desiredOf(model.name), model.name, version)
       await model.load(version, {})
-      return this.#change(model, version, 'switch', origin, (from) => switchedTo(version, from))
+      return this.#switch(model, version, 'switch', origin, () => switchedTo(version, model.current?.name))
     })
   }
 
@@ -123,10 +123,10 @@ export class Replicas {
    */
   async rollback(model: FollowedModel, origin: ChangeOrigin): Promise<RollbackResult> {
     await this.open()
-    return this.#follower.alone(model.name, async () => {
-      const { history } = desiredOf(await this.#file.sound(), model.name)
-      const version = history.at(-2)
-      const from = history.at(-1)
+    return this.#follower.alone(model, async () => {
+      const desired = desiredOf(await this.#file.sound(), model.name)
+      const version = previousOf(desired)
+      const from = desired.history.at(-1)
       if (version === undefined || from === undefined) {
         throw new ServingError(
           'CONFLICT',
@@ -135,146 +135,101 @@ export class Replicas {
       }
       const reloaded = model.versions.get(version)?.state !== 'ready'
       await model.load(version, {})
-      await this.#change(model, version, 'rollback', origin, () => rolledBackTo(version))
+      await this.#switch(model, version, 'rollback', origin, () => rolledBackTo(version))
       return { version, from, reloaded }
     })
   }
 
-  /**
-   * Changes something else of what is desired of a model, on all replicas: each applies it when it sees it. What of it
-   * is to be done here is the caller's.
-   */
-  async amend(
-    model: string,
-    action: ChangeAction,
-    origin: ChangeOrigin,
-    change: (desired: DesiredModel) => Partial<DesiredModel>,
-  ): Promise<void> {
-    await this.open()
-    let revision = 0
-    const state = await this.#file.change((before) => {
-      revision = desiredOf(before, model).revision
-      return decide(before, model, this.#id, action, origin, change)
-    })
-    this.#follower.applied(model, state, revision)
-  }
-
-  /** Whether all replicas are to have a version loaded beside the one that serves. */
-  async keepLoaded(model: string, version: string, isKept: boolean, origin: ChangeOrigin): Promise<void> {
-    await this.open()
-    const { loaded, current } = desiredOf(await this.#file.sound(), model)
-    if (loaded.includes(version) === isKept || current === version) return
-    await this.amend(model, isKept ? 'load' : 'unload', origin, ({ loaded }) => {
-      const others = loaded.filter((name) => name !== version)
-      return { loaded: isKept ? [...others, version] : others }
-    })
-  }
-
-  async #change(
+  async #switch(
     model: FollowedModel,
     version: string,
     action: 'switch' | 'rollback',
     origin: ChangeOrigin,
-    decision: (from: string | undefined) => (desired: DesiredModel) => Partial<DesiredModel>,
+    decision: () => Decision,
   ): Promise<string | undefined> {
-    const id = randomUUID()
     const { name } = model
-    await this.#propose(name, version, id)
-    let state: DesiredState
     let revision = 0
-    try {
-      await this.#untilLoaded(name, version, id, action === 'rollback' ? 'commit' : this.#options.onTimeout)
-      state = await this.#file.change((before) => {
-        const { pending, revision: decidedBefore } = desiredOf(before, name)
-        if (pending?.id !== id) throw changing(name)
-        revision = decidedBefore
-        refuseQuarantined(desiredOf(before, name), name, version)
-        const decided = decide(before, name, this.#id, action, origin, decision(model.current?.name))
-        return { ...decided, models: { ...decided.models, [name]: withoutPending(desiredOf(decided, name)) } }
-      })
-    } catch (error) {
-      await this.#withdraw(name, id)
-      throw error
-    }
+    const onTimeout = action === 'rollback' ? 'commit' : this.#options.onTimeout
+    const state = await this.#agreement.reach(name, version, onTimeout, (before) => {
+      revision = desiredOf(before, name).revision
+      return decide(before, name, this.id, action, origin, decision())
+    })
     const from = await model.load(version, { activate: true })
-    this.#follower.applied(name, state, revision)
+    this.#follower.applied(model, state, revision)
     return from
   }
 
-  async #propose(model: string, version: string, id: string): Promise<void> {
-    const live = await this.#follower.liveIds()
-    await this.#file.change((state) => {
-      const desired = desiredOf(state, model)
-      const { pending } = desired
-      if (pending !== undefined && pending.replica !== this.#id && live.has(pending.replica)) {
-        throw changing(model)
-      }
-      refuseQuarantined(desired, model, version)
-      return withModel(state, model, { ...desired, pending: { id, replica: this.#id, version } })
+  /**
+   * Decides something about a model for all replicas: it is written, done here, and done by each other once it sees it.
+   * @returns what is desired of the model from now on
+   * @throws ServingError CONFLICT where the state can't be written; what the parts of the change throw
+   */
+  async decide(
+    model: FollowedModel,
+    origin: ChangeOrigin,
+    { action, decision, prepare, apply }: SharedChange,
+  ): Promise<DesiredModel> {
+    await this.open()
+    return this.#follower.alone(model, async () => {
+      await prepare?.()
+      return this.#write(
+        model,
+        (state) => decide(state, model.name, this.id, action, origin, decision),
+        apply,
+      )
     })
   }
 
-  async #withdraw(model: string, id: string): Promise<void> {
-    const withdrawn = this.#file.change((state) => {
-      const desired = desiredOf(state, model)
-      return desired.pending?.id === id ? withModel(state, model, withoutPending(desired)) : state
-    })
-    // It is void once this replica has ended, and the next change of the model takes its place.
-    await withdrawn.catch((error: unknown) => {
-      this.host.logger.warn({ err: error, model }, `a change of ${model} could not be withdrawn`)
+  /** Writes down something about a model that no replica has to apply. @throws as {@link decide} */
+  async note(model: FollowedModel, change: Decision): Promise<DesiredModel> {
+    await this.open()
+    return this.#write(model, (state) => {
+      const desired = desiredOf(state, model.name)
+      const changed = change(desired)
+      return changed === undefined ? state : withModel(state, model.name, { ...desired, ...changed })
     })
   }
 
-  /** Waits until every other replica that lives has loaded a version. */
-  async #untilLoaded(
-    model: string,
+  async #write(
+    model: FollowedModel,
+    next: (state: DesiredState) => DesiredState,
+    apply?: (desired: DesiredModel) => Promise<void>,
+  ): Promise<DesiredModel> {
+    let revision = 0
+    const state = await this.#file.change((before) => {
+      revision = desiredOf(before, model.name).revision
+      return next(before)
+    })
+    const desired = desiredOf(state, model.name)
+    await apply?.(desired)
+    this.#follower.applied(model, state, revision)
+    return desired
+  }
+
+  /** Makes a model what is desired of it anew: it was made something else here. */
+  renew(model: FollowedModel): void {
+    this.#follower.renew(model)
+  }
+
+  /** Whether all replicas are to have a version loaded beside the one that serves. */
+  async keepLoaded(
+    model: FollowedModel,
     version: string,
-    change: string,
-    onTimeout: 'abort' | 'commit',
+    isKept: boolean,
+    origin: ChangeOrigin,
   ): Promise<void> {
-    const { clock, logger } = this.host
-    const deadline = clock.now() + this.#options.waitMs
-    for (;;) {
-      if (this.#isClosed) throw closed()
-      const missing = (await this.live()).filter((replica) => lacks(replica, this.#id, model, version))
-      const unable = missing.find(({ models }) => isFinal(models[model]?.failed[version], change))
-      if (unable !== undefined && onTimeout === 'abort') {
-        const why = unable.models[model]?.failed[version]?.message ?? ''
-        throw new ServingError(
-          'CONFLICT',
-          `the replica ${unable.id} on ${unable.host} can't load ${model}@${version}: ${why}`,
-        )
-      }
-      if (missing.every(({ models }) => isFinal(models[model]?.failed[version], change))) return
-      if (clock.now() >= deadline) {
-        const names = missing.map(({ id, host }) => `${id} on ${host}`).join(', ')
-        const message = `${model}@${version} is not loaded after ${this.#options.waitMs} ms (waitMs) by ${names}`
-        if (onTimeout === 'abort') throw new ServingError('TIMEOUT', `${message}: nothing was changed.`)
-        logger.warn({ model, version }, `${message}: they follow when they can.`)
-        return
-      }
-      await new Promise<void>((resolve) => void clock.setTimer(resolve, this.#pollMs))
-    }
+    await this.decide(model, origin, {
+      action: isKept ? 'load' : 'unload',
+      decision: ({ loaded, current }) => {
+        if (loaded.includes(version) === isKept || current === version) return undefined
+        const others = loaded.filter((name) => name !== version)
+        return { loaded: isKept ? [...others, version] : others }
+      },
+    })
   }
 
   close(): Promise<void> {
-    this.#isClosed = true
+    this.#agreement.close()
     return this.#follower.close()
   }
-}
-
-function lacks({ id, models }: Heartbeat, own: string, model: string, version: string): boolean {
-  const found = Object.hasOwn(models, model) ? models[model] : undefined
-  return id !== own && found !== undefined && !found.loaded.includes(version)
-}
-
-/** @throws ServingError CONFLICT */
-function refuseQuarantined({ quarantined }: DesiredModel, model: string, version: string): void {
-  const found = Object.hasOwn(quarantined, version) ? quarantined[version] : undefined
-  if (found === undefined) return
-  throw new ServingError('CONFLICT', `${model}@${version} is in quarantine: ${found.reason}`)
-}
-
-function changing(model: string): ServingError {
-  return new ServingError('CONFLICT', `another replica is changing model "${model}"; try again.`)
 }

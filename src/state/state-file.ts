@@ -38,7 +38,8 @@ export class StateFile {
 
   /**
    * Changes the state, one process at a time.
-   * @param next gives the next generation, or throws where the change does not fit; it may be called again
+   * @param next gives the next generation, or throws where the change does not fit; what it gives back as it was is not
+   *   written; it may be called again
    * @throws ServingError CONFLICT for a file that can't be written, or is broken, which is left as it is; what `next`
    *   throws
    */
@@ -46,7 +47,9 @@ export class StateFile {
     try {
       for (;;) {
         const changed = await this.#lock.hold(async (isHeld) => {
-          const state = next(await this.sound())
+          const before = await this.sound()
+          const state = next(before)
+          if (state === before) return state
           if (!(await isHeld())) return undefined
           await writeAtomically(this.path, `${JSON.stringify(state, undefined, 2)}\n`, true)
           return state

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { messageOf, ServingError } from '../errors.js'
-import { isPlainObject } from '../options.js'
+import { isPlainObject, show } from '../options.js'
 
 /** An input, and the answer that a version has to give. */
 export interface ValidationCase {
@@ -17,11 +17,19 @@ export interface ValidationCase {
 /** Things one after another, or the path of a JSON Lines file with one a line. */
 export type Lines<T> = Iterable<T> | AsyncIterable<T> | string
 
+export function isLines(value: unknown): value is Lines<unknown> {
+  if (typeof value === 'string') return true
+  return (
+    typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
+  )
+}
+
 /**
  * Cases, checked: a file's are read as they are needed.
  * @throws ServingError INVALID_REQUEST that names the line, or the place, of what is no case
  */
 export async function* casesOf(cases: Lines<ValidationCase>): AsyncGenerator<ValidationCase> {
+  refuseNoLines(cases, 'cases')
   for await (const { value, place } of placed(cases)) {
     if (!isPlainObject(value) || !('input' in value) || !('expected' in value)) {
       throw new ServingError(
@@ -42,6 +50,7 @@ export async function* casesOf(cases: Lines<ValidationCase>): AsyncGenerator<Val
  * @throws ServingError INVALID_REQUEST that names the line of what is no case
  */
 export async function* inputsOf(inputs: Lines<unknown>): AsyncGenerator {
+  refuseNoLines(inputs, 'inputs')
   if (typeof inputs !== 'string') {
     yield* inputs
     return
@@ -51,6 +60,15 @@ export async function* inputsOf(inputs: Lines<unknown>): AsyncGenerator {
       throw new ServingError('INVALID_REQUEST', `${place}: a line must be an object with "input".`)
     yield value.input
   }
+}
+
+/** Where types are not checked, they may be anything. */
+function refuseNoLines(lines: unknown, what: string): void {
+  if (isLines(lines)) return
+  throw new ServingError(
+    'INVALID_REQUEST',
+    `${what} must be a list, or the path of a file; got ${show(lines)}.`,
+  )
 }
 
 async function* placed(lines: Lines<unknown>): AsyncGenerator<{ value: unknown; place: string }> {
@@ -74,19 +92,23 @@ async function* linesOf(path: string): AsyncGenerator<{ value: unknown; place: s
 
 /** Not by `readline`, whose iterator does not end with the errors of its stream. */
 async function* textLinesOf(path: string): AsyncGenerator<string> {
-  let rest = ''
+  /** Of the last line: put together at its end, since a long one comes in many pieces. */
+  let pieces: string[] = []
   try {
     for await (const chunk of createReadStream(path, 'utf8')) {
-      const lines = (rest + String(chunk)).split('\n')
-      rest = lines.pop() ?? ''
-      yield* lines
+      const lines = String(chunk).split('\n')
+      for (const line of lines.slice(0, -1)) {
+        yield pieces.join('') + line
+        pieces = []
+      }
+      pieces.push(lines.at(-1) ?? '')
     }
   } catch (error) {
     throw new ServingError('INVALID_REQUEST', `${path} could not be read: ${messageOf(error)}`, {
       cause: error,
     })
   }
-  yield rest
+  yield pieces.join('')
 }
 
 function parsed(line: string, place: string): unknown {

@@ -3,6 +3,7 @@ import { agreementOf } from './agreement.js'
 import { answer, refusePipeline, type Answering } from './answer.js'
 import { inputsOf, type Lines } from './cases.js'
 import { quantilesOf, type LatencyQuantiles } from './latency.js'
+import { Turns } from './turns.js'
 import { checkFields } from '../options.js'
 import { comparisonFields, defaultTolerance, type ComparisonOptions } from './validate.js'
 
@@ -69,7 +70,9 @@ export async function compare(
   const distance = { sum: 0, max: 0, count: 0 }
   let count = 0
   let same = 0
+  const turns = new Turns()
   for await (const input of inputsOf(inputs)) {
+    await turns.take()
     if (signal?.aborted === true) throw new ServingError('ABORTED', 'the comparison was aborted')
     if (count === 0) for (const { by } of [a, b]) await answer(by, input, signal) // a session's first run is in no figure
     const isAFirst = count++ % 2 === 0
@@ -116,8 +119,12 @@ async function elapsed(
 ): Promise<number> {
   const startedAt = performance.now()
   const rest = inputs.values()
+  const turns = new Turns()
   const worker = async () => {
-    for (const input of rest) await answer(by, input, signal)
+    for (const input of rest) {
+      await turns.take()
+      await answer(by, input, signal)
+    }
   }
   const ended = await Promise.allSettled(Array.from({ length: concurrency }, worker))
   const failure = ended.find((each) => each.status === 'rejected')

@@ -1,9 +1,10 @@
 import { asServingError, ServingError } from '../errors.js'
-import { checkFields, fields, integer, provided, type Fields } from '../options.js'
+import { checkFields, fields, integer, isPlainObject, provided, type Fields } from '../options.js'
 import { agreementOf, asExpected } from './agreement.js'
 import { answer, refusePipeline, type Answering, type TimedOutcome } from './answer.js'
-import { casesOf, type Lines, type ValidationCase } from './cases.js'
+import { casesOf, isLines, type Lines, type ValidationCase } from './cases.js'
 import { quantilesOf, type LatencyQuantiles } from './latency.js'
+import { Turns } from './turns.js'
 
 /** How any two answers are compared. */
 export interface ComparisonOptions {
@@ -72,9 +73,10 @@ const amount = provided<number>(
 
 export const comparisonFields: Fields<ComparisonOptions> = {
   tolerance: amount,
+  // JSON can hold nothing that passes for one: options of a request come here as well.
   signal: provided(
     'an AbortSignal',
-    (value) => typeof value === 'object' && value !== null && 'aborted' in value,
+    (value) => isPlainObject(value) && 'aborted' in value && typeof value.addEventListener === 'function',
   ),
 }
 
@@ -85,6 +87,11 @@ export const validationFields: Fields<ValidationOptions> = {
   maxMismatches: integer(0, 100_000),
 }
 
+const gateFields: Fields<ValidationGate> = {
+  ...validationFields,
+  cases: provided('a list of cases, or the path of a file of them', isLines),
+}
+
 export const defaultTolerance = 1e-4
 
 /** Errors that say nothing of the version: nobody waits for it any more. */
@@ -93,6 +100,12 @@ const endings = ['CLOSED', 'ABORTED'] as const
 /** @throws ServingError INVALID_REQUEST */
 export function checkValidation(options: ValidationOptions): void {
   checkFields<ValidationOptions>(options, validationFields, 'validate()', 'INVALID_REQUEST')
+}
+
+/** @throws ServingError INVALID_REQUEST */
+export function checkGate(gate: ValidationGate, where: string): void {
+  const field = fields(gateFields, ['cases'])
+  checkFields({ validate: gate }, { validate: field }, where, 'INVALID_REQUEST')
 }
 
 /**
@@ -114,7 +127,9 @@ export async function validate(
   const latenciesMs: number[] = []
   let count = 0
   let passed = 0
+  const turns = new Turns()
   for await (const each of casesOf(cases)) {
+    await turns.take()
     const { input, expected } = each
     const index = count++
     if (index === 0) await attempt(by, input, signal)

@@ -91,6 +91,30 @@ describe.each(hosts)('$name', ({ start }) => {
     expect([wrong.status, json(wrong).code]).toEqual([400, 'INVALID_REQUEST'])
   })
 
+  test('a switch and a rollout are held to the cases of the request, which can be no file of the server', async () => {
+    await using host = await started()
+    const cases = (expected: number[]) => ({ cases: [{ input: { x: [1, 2, 3] }, expected }] })
+    for (const path of ['switch', 'rollout']) {
+      const change = (validate: unknown) =>
+        post(host.origin, `${model}/${path}`, { version: '2', validate }, bearer)
+      const failed = await change(cases([1, 2, 4]))
+      expect([failed.status, json(failed).code]).toEqual([422, 'VALIDATION_FAILED'])
+      const file = await change({ cases: '/etc/passwd' })
+      expect([file.status, json(file).code]).toEqual([400, 'INVALID_REQUEST'])
+      expect(file.text).toContain('list of cases')
+      const passed = await change(cases([1, 2, 3]))
+      expect(passed.status).toBe(200)
+      if (path === 'switch') await post(host.origin, `${model}/rollback`, {}, bearer)
+    }
+  })
+
+  test('options that are none of JSON are refused, whatever they look like', async () => {
+    await using host = await started()
+    const body = { cases: [{ input: { x: [1, 2, 3] }, expected: [1, 2, 3] }], signal: { aborted: false } }
+    const answer = await post(host.origin, `${model}/versions/2/validate`, body, bearer)
+    expect([answer.status, json(answer).code]).toEqual([400, 'INVALID_REQUEST'])
+  })
+
   test('none of it is there for who has no token', async () => {
     await using host = await started()
     const answers = await Promise.all([

@@ -60,7 +60,10 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
   await serving.models.shadow('versions', { version: '1', fraction: 1 })
   await serving.predict('versions', 'a')
   await expect.poll(() => serving.models.get('versions').shadow?.disagreed).toBe(1)
-  await serving.models.canary('versions', { version: '1', percent: 5 })
+  await serving.models.startRollout('versions', { version: '1' })
+  await serving.models.abortRollout('versions')
+  await serving.models.startRollout('versions', { version: '1' })
+  await expect.poll(() => serving.models.get('versions').canary).toEqual({ version: '1', percent: 5 })
   await serving.models.load('m', '1')
 
   const { body } = await serving.metrics.exposition()

@@ -28,11 +28,11 @@ import {
   errorRatioFields,
   guardFields,
   latencyFields,
-  rolloutFields,
 } from '../../src/rollout/rollout-options.js'
+import { startRolloutFields } from '../../src/models/rollout-changes.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
-import { replicaFields } from '../../src/state/replicas.js'
+import { replicaFields } from '../../src/state/replica-options.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -64,7 +64,7 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(remoteSourceFields),
     documentedBy: ['src/models/sources/remote-source.ts#RemoteSource'],
   },
-  replicas: { fields: without(replicaFields), documentedBy: ['src/state/replicas.ts#ReplicaOptions'] },
+  replicas: { fields: without(replicaFields), documentedBy: ['src/state/replica-options.ts#ReplicaOptions'] },
   'Every model': { fields: without(commonFields), documentedBy: [common] },
   'ONNX models': {
     fields: without(modelFields, commonFields),
@@ -131,8 +131,11 @@ export const sections: Readonly<Record<string, Section>> = {
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
   },
   'startRollout()': {
-    fields: without(rolloutFields),
-    documentedBy: ['src/rollout/rollout-options.ts#RolloutOptions'],
+    fields: without(startRolloutFields),
+    documentedBy: [
+      'src/models/rollout-changes.ts#StartRolloutOptions',
+      'src/rollout/rollout-options.ts#RolloutOptions',
+    ],
   },
   guards: {
     fields: without(guardFields),

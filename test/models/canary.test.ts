@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { createServing, custom, pipeline } from 'mlserving'
 import { Canary, positionOf } from '../../src/models/canary.js'
+import { asAny, Gate } from '../contract/serving.js'
 import { bundle, start } from '../execution/program.js'
 import { temporaryFolder } from '../execution/support.js'
 import { quietLogger } from './quiet-logger.js'
@@ -97,6 +98,29 @@ test('endCanary sends all to the current version again, and frees what was loade
   const stateOf2 = () => serving.models.get('m').versions.find(({ version }) => version === '2')?.state
   await expect.poll(stateOf2).toBe('unloaded')
   await serving.models.endCanary('m') // there is none: nothing to be done
+})
+
+test('endCanary takes its share at once, whatever load is under way', async () => {
+  const gate = new Gate()
+  const m = custom({
+    source: temporaryRepository({ '1/about': '', '2/about': '', '3/about': '' }),
+    current: '1',
+    load: async ({ version }) => {
+      if (version === '3') await gate.opened
+      return version
+    },
+    run: (version, rows: string[]) => rows.map(() => version),
+  })
+  const serving = asAny(createServing({ models: { m }, logger: quietLogger() }))
+  onTestFinished(() => serving.close())
+  await serving.models.canary('m', { version: '2', percent: 100 })
+  expect(await versionOf(serving)).toBe('2')
+  const loaded = serving.models.load('m', '3')
+  const ended = serving.models.endCanary('m')
+  await expect.poll(() => versionOf(serving)).toBe('1')
+  gate.open()
+  await Promise.all([loaded, ended])
+  expect(await versionOf(serving)).toBe('1')
 })
 
 test('a version that is switched to is no canary any more, and one that serves can be none', async () => {

@@ -157,3 +157,89 @@ test('a source given with a load of a new model is told as any load', async () =
   expect(changes).toMatchObject([{ action: 'load', model: 'new', to: '1', result: 'success' }])
   expect(JSON.stringify(changes)).not.toContain(folder)
 })
+
+test('a label, a canary and a shadow are told with what they were before', async () => {
+  const { manager, changes } = await listening()
+  await manager.setLabel('m', 'stable', '1')
+  await manager.setLabel('m', 'stable', '2', { actor: 'ann' })
+  await manager.removeLabel('m', 'stable')
+  await manager.canary('m', { version: '2', percent: 5 })
+  await manager.canary('m', { version: '2', percent: 25 })
+  await manager.endCanary('m')
+  await manager.shadow('m', { version: '2', fraction: 1 })
+  await manager.endShadow('m')
+  expect(
+    changes.map(({ actor, action, label, percent, from, to }) => ({
+      actor,
+      action,
+      label,
+      percent,
+      from,
+      to,
+    })),
+  ).toMatchObject([
+    { action: 'label', label: 'stable', from: undefined, to: '1' },
+    { actor: 'ann', action: 'label', label: 'stable', from: '1', to: '2' },
+    { action: 'label', label: 'stable', from: '2', to: undefined },
+    { action: 'canary', percent: 5, from: undefined, to: '2' },
+    { action: 'canary', percent: 25, from: '2', to: '2' },
+    { action: 'canary', percent: undefined, from: '2', to: undefined },
+    { action: 'shadow', from: undefined, to: '2' },
+    { action: 'shadow', from: '2', to: undefined },
+  ])
+})
+
+test('a quarantine of the version that serves is two changes: what serves since, and why', async () => {
+  const { manager, changes } = await listening()
+  await manager.switchVersion('m', '2')
+  await manager.quarantine('m', '2', 'wrong answers', { actor: 'ann' })
+  expect(changes.slice(1)).toMatchObject([
+    { actor: 'ann', action: 'rollback', from: '2', to: '1', reason: 'wrong answers' },
+    { actor: 'ann', action: 'quarantine', to: '2', reason: 'wrong answers' },
+  ])
+})
+
+test('a listener that is async and fails costs the change nothing, and the process neither', async () => {
+  const { manager, logger } = await listening()
+  manager.onChange(async () => {
+    throw new Error('the audit database is down')
+  })
+  await manager.load('m', '2')
+  await expect
+    .poll(() => logger.entries)
+    .toContainEqual({ level: 'error', message: 'a listener of model changes failed' })
+})
+
+test.each([
+  [{ validat: {} }, 'Did you mean "validate"?'],
+  [{ validate: null }, 'validate must be an object'],
+  [{ validate: {} }, 'cases is missing'],
+  [{ validate: { cases: 5 } }, 'cases must be a list of cases'],
+  [{ validate: { cases: [], minAcuracy: 1 } }, 'Did you mean "minAccuracy"?'],
+  [{ actor: 5 }, 'actor must be'],
+])('a switch with %j is refused rather than made without its gate', async (options, message) => {
+  const { manager } = await listening()
+  await expect(manager.switchVersion('m', '2', options as never)).rejects.toThrow(message)
+  expect(manager.get('m').current).toBe('1')
+})
+
+test('a version that is a number is told to be no name', async () => {
+  const { manager } = await listening()
+  await expect(manager.load('m', 2 as never)).rejects.toMatchObject({
+    code: 'INVALID_OPTIONS',
+    message: expect.stringContaining("2 can't name a version: give a string"),
+  })
+})
+
+test('a request that does not end holds up the unload of its version, and no rollback', async () => {
+  const { manager } = await listening()
+  await manager.switchVersion('m', '2')
+  await manager.load('m', '1')
+  const lease = await manager.lease('m', '1')
+  const unloading = manager.unload('m', '1')
+  await manager.rollback('m')
+  expect(manager.get('m').current).toBe('1')
+  lease.release()
+  await unloading
+  expect(manager.get('m').current).toBe('1')
+})

@@ -54,3 +54,13 @@ it('links that lead in a circle end', async () => {
 it('what is not there has no fingerprint', async () => {
   expect(await fingerprintOf(join(temporaryRepository({}), 'nowhere'))).toBeUndefined()
 })
+
+it('a link that leads nowhere is a part of the fingerprint, and no reason to have none', async () => {
+  const root = temporaryRepository({ 'model.onnx': 'abc' })
+  const before = await digestOf(root)
+  symlinkSync('ann@host.1234', join(root, '.#model.onnx'))
+  const after = await digestOf(root)
+  expect(after).toBeDefined()
+  expect(after).not.toBe(before)
+  expect(await digestOf(root)).toBe(after)
+})

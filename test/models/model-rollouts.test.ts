@@ -6,7 +6,7 @@ import { createServing, custom, type ModelChange } from '../../src/index.js'
 import { quietLogger } from './quiet-logger.js'
 
 /** A model with versions 1 and 2, of which the second answers as `second` does. */
-async function served(second: (row: number) => number) {
+async function served(second: (row: number) => number, options: { lazy?: boolean } = {}) {
   const source = mkdtempSync(join(tmpdir(), 'mlserving-'))
   onTestFinished(() => rmSync(source, { recursive: true }))
   for (const version of ['1', '2']) mkdirSync(join(source, version))
@@ -16,6 +16,7 @@ async function served(second: (row: number) => number) {
       m: custom({
         source,
         current: '1',
+        ...options,
         load: ({ version }) => version,
         run: (version, rows: number[]) => rows.map((row) => (version === '2' ? second(row) : row)),
       }),
@@ -38,7 +39,7 @@ async function served(second: (row: number) => number) {
     }
     throw new Error(`still ${models.rolloutOf('m')?.phase ?? ''}`)
   }
-  return { serving, models, changes, ask }
+  return { serving, models, changes, ask, source }
 }
 
 const quick = { version: '2', steps: [50, 100], minRequests: 50, minStepMs: 0, significance: 0.05 }
@@ -61,7 +62,7 @@ describe('a rollout of a served model', () => {
     await expect(models.switchVersion('m', '2')).rejects.toMatchObject({ code: 'CONFLICT' })
     await expect(models.startRollout('m', quick)).rejects.toThrow('is in quarantine')
     expect(changes.map(({ actor, action }) => `${actor} ${action}`)).toEqual(
-      expect.arrayContaining(['ann rollout', 'rollout rollout', 'code quarantine']),
+      expect.arrayContaining(['ann rollout', 'rollout rollout', 'rollout quarantine']),
     )
 
     await models.release('m', '2')
@@ -114,4 +115,115 @@ describe('a quarantine', () => {
     await expect(models.setLabel('m', 'stable', '2')).rejects.toThrow('in quarantine')
     await expect(models.release('m', '1')).rejects.toThrow('in no quarantine')
   })
+})
+
+describe('a rollout beside other changes', () => {
+  const endless = { ...quick, minRequests: 100_000 }
+
+  it('has the canary and the shadow to itself', async () => {
+    const { models } = await served((row) => row)
+    await models.startRollout('m', { ...endless, guards: { agreement: { min: 0.9 } } })
+    await expect.poll(() => models.get('m').shadow).toBeDefined()
+    const refused = 'model "m" has a rollout of version 2 under way: abort it first.'
+    for (const change of [
+      models.canary('m', { version: '2', percent: 1 }),
+      models.endCanary('m'),
+      models.shadow('m', { version: '2', fraction: 1 }),
+      models.endShadow('m'),
+    ]) {
+      await expect(change).rejects.toMatchObject({ code: 'CONFLICT', message: refused })
+    }
+    await models.abortRollout('m')
+    await models.canary('m', { version: '2', percent: 1 })
+    await expect.poll(() => models.get('m').shadow).toBeUndefined()
+  })
+
+  it('does not begin where another version is the canary', async () => {
+    const { models, source } = await served((row) => row)
+    mkdirSync(join(source, '3'))
+    await models.canary('m', { version: '3', percent: 1 })
+    await expect(models.startRollout('m', quick)).rejects.toThrow(
+      'version 3 is the canary of "m": end that first',
+    )
+    expect(models.get('m').canary).toEqual({ version: '3', percent: 1 })
+  })
+
+  it('leaves a shadow that is not its own, be it of another version or of this', async () => {
+    const { models, source } = await served((row) => row)
+    mkdirSync(join(source, '3'))
+    for (const [version, guards] of [
+      ['3', { errorRatio: { maxIncrease: 0.1 } }],
+      ['2', { agreement: { min: 0.9 } }],
+    ] as const) {
+      await models.shadow('m', { version, fraction: 0.5 })
+      await models.startRollout('m', { ...endless, guards })
+      await models.abortRollout('m')
+      await expect.poll(() => models.get('m').canary).toBeUndefined()
+      expect(models.get('m').shadow).toMatchObject({ version, fraction: 0.5 })
+      await models.endShadow('m')
+    }
+  })
+
+  it('ends when somebody puts its version into quarantine, or unloads the model', async () => {
+    const { models } = await served((row) => row)
+    await models.startRollout('m', endless)
+    await models.quarantine('m', '2', 'wrong answers')
+    expect(models.rolloutOf('m')).toMatchObject({
+      phase: 'rolled-back',
+      reason: 'it was put in quarantine: wrong answers',
+    })
+    await models.release('m', '2')
+    await models.startRollout('m', endless)
+    await models.unload('m')
+    expect(models.rolloutOf('m')).toMatchObject({ phase: 'aborted', reason: 'the model was unloaded' })
+  })
+
+  it('tells of its steps and its end with all that is known, and the metrics count them', async () => {
+    const { serving, models, changes, ask } = await served(() => {
+      throw new Error('broken')
+    })
+    await models.startRollout('m', quick)
+    await ask()
+    const told = changes.flatMap(({ rollout }) => rollout ?? [])
+    expect(told).toMatchObject([
+      { event: 'step', version: '2', step: 1, percent: 50 },
+      { event: 'rolled-back', guard: 'errorRatio', figures: { candidate: { failures: expect.any(Number) } } },
+    ])
+    const { body } = await serving.metrics.exposition()
+    expect(body).toContain('model_rollouts_total{model="m",model_version="2",result="rolled-back"} 1')
+  })
+})
+
+describe('a rollout with validate', () => {
+  const cases = [1, 2, 3].map((input) => ({ input, expected: input }))
+
+  it('begins with a version that passes', async () => {
+    const { models } = await served((row) => row)
+    await models.startRollout('m', { ...quick, validate: { cases } })
+    expect(models.rolloutOf('m')).toMatchObject({ phase: 'running' })
+    expect(models.get('m').versions[0]).toMatchObject({ version: '2', state: 'ready' })
+  })
+
+  it('refuses one that fails, which has no request then', async () => {
+    const { models, changes } = await served((row) => row + 1)
+    const refused = models.startRollout('m', { ...quick, validate: { cases } }, { actor: 'ann' })
+    await expect(refused).rejects.toMatchObject({ code: 'VALIDATION_FAILED' })
+    expect(models.rolloutOf('m')).toBeUndefined()
+    expect(models.get('m').canary).toBeUndefined()
+    expect(models.get('m').versions[0]).toMatchObject({ version: '2', state: 'unloaded' })
+    expect(changes).toMatchObject([{ actor: 'ann', action: 'rollout', to: '2', result: 'failed' }])
+  })
+})
+
+it('a rollout of a lazy model loads it first', async () => {
+  const { serving, models } = await served((row) => row, { lazy: true })
+  await models.startRollout('m', quick)
+  await expect.poll(() => models.get('m').canary).toEqual({ version: '2', percent: 50 })
+  expect(models.get('m').current).toBe('1')
+  await serving.predict('m', 1)
+})
+
+it.each([undefined, null, 5])('%j is no rollout', async (options) => {
+  const { models } = await served((row) => row)
+  await expect(models.startRollout('m', options as never)).rejects.toMatchObject({ code: 'INVALID_OPTIONS' })
 })

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } fro
 import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { createServing, onnx, ServingError } from 'mlserving'
+import { createServing, onnx, ServingError, type ModelChange } from 'mlserving'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { TimerOptions } from '../../src/clock.js'
 import { ModelManager } from '../../src/models/manager.js'
@@ -191,6 +191,60 @@ describe('a version that comes', () => {
     await clock.settle()
     await vi.waitFor(() => expect(current(manager)).toBe('2'))
   })
+})
+
+it('a version with a link that leads nowhere is taken as others are', async () => {
+  const root = temporaryRepository({ 'm/1/model.onnx': mlp() })
+  const { manager, clock } = await watching(root)
+  writeInto(root, 'm/2/model.onnx', mlp())
+  symlinkSync('ann@host.1234', join(root, 'm/2/.#model.onnx'))
+  await clock.settle()
+  await vi.waitFor(() => expect(current(manager)).toBe('2'))
+})
+
+it('a version that comes to serve is a change as others are, and so is one that fails to', async () => {
+  const root = temporaryRepository({ 'm/1/model.onnx': mlp() })
+  const { manager, clock } = await watching(root)
+  const changes: ModelChange[] = []
+  manager.onChange((change) => changes.push(change))
+  writeInto(root, 'm/2/model.onnx', mlp())
+  await clock.settle()
+  await vi.waitFor(() => expect(current(manager)).toBe('2'))
+  writeInto(root, 'm/3/model.onnx', 'no model')
+  await clock.settle()
+  await vi.waitFor(() => expect(states(manager)).toMatchObject({ 3: 'failed' }))
+  expect(changes).toMatchObject([
+    { actor: 'repository', action: 'switch', from: '1', to: '2', result: 'success' },
+    { actor: 'repository', action: 'switch', from: '2', to: '3', result: 'failed' },
+  ])
+})
+
+it('a version that comes to serve ends a rollout that compared with the one before', async () => {
+  const root = temporaryRepository({ 'm/1/model.onnx': mlp(), 'm/2/model.onnx': mlp() })
+  const { manager, clock } = await watching(root)
+  await manager.startRollout('m', { version: '1' })
+  writeInto(root, 'm/3/model.onnx', mlp())
+  await clock.settle()
+  await vi.waitFor(() => expect(current(manager)).toBe('3'))
+  expect(manager.rolloutOf('m')).toMatchObject({
+    phase: 'aborted',
+    reason: 'version 3 was made the one that serves',
+  })
+})
+
+it('a version that comes by the name of a label is refused, and the label names what it did', async () => {
+  const root = temporaryRepository({ 'm/1/model.onnx': mlp() })
+  const { manager, clock, logger } = await watching(root)
+  await manager.setLabel('m', '5', '1')
+  writeInto(root, 'm/5/model.onnx', mlp())
+  await clock.settle()
+  await vi.waitFor(() =>
+    expect(logger.entries).toContainEqual({
+      level: 'error',
+      message: expect.stringContaining('"5" is a label of m@1') as string,
+    }),
+  )
+  expect(manager.get('m')).toMatchObject({ current: '1', labels: { 5: '1' } })
 })
 
 describe('at the start', () => {
@@ -456,6 +510,20 @@ describe('model.json', () => {
     writeInto(root, 'm/model.json', { current: '2', description: 'second' })
     await clock.settle()
     await vi.waitFor(() => expect(manager.get('m')).toMatchObject({ current: '2', description: 'second' }))
+  })
+
+  it('moves its labels, brings and takes them away, but for those that somebody set since', async () => {
+    const root = temporaryRepository({
+      'm/model.json': { labels: { stable: '1', old: '1', ours: '1' } },
+      'm/1/model.onnx': mlp(),
+      'm/2/model.onnx': mlp(),
+    })
+    const { manager, clock } = await watching(root)
+    expect(manager.get('m').labels).toEqual({ stable: '1', old: '1', ours: '1' })
+    await manager.setLabel('m', 'ours', '2')
+    writeInto(root, 'm/model.json', { labels: { stable: '2', next: '2', ours: '1' } })
+    await clock.settle()
+    await vi.waitFor(() => expect(manager.get('m').labels).toEqual({ stable: '2', next: '2', ours: '2' }))
   })
 
   it('that is broken changes nothing and is told, until it is mended', async () => {

@@ -161,3 +161,33 @@ it('a version that died is not loaded again once it was unloaded', async () => {
   await new Promise(setImmediate)
   expect(state('1')).toBe('unloaded')
 })
+
+const rollout = { version: '1', steps: [50], minRequests: 10_000, minStepMs: 0 }
+
+it('a rollout of a version whose worker died twice goes back', async () => {
+  const { manager, ask } = await setUp()
+  await manager.startRollout('m', rollout)
+  await expect(ask(666, '1')).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  expect(manager.rolloutOf('m')).toMatchObject({ phase: 'running' })
+  await expect(ask(666, '1')).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  expect(manager.rolloutOf('m')).toMatchObject({
+    phase: 'rolled-back',
+    reason: expect.stringContaining('can no longer serve') as string,
+  })
+  await expect.poll(() => manager.get('m').canary).toBeUndefined()
+  const quarantined = () => manager.get('m').versions.find(({ version }) => version === '1')?.quarantined
+  await expect.poll(quarantined).toContain('ended with code 3')
+})
+
+it('a rollout beside a stable version whose worker died twice pauses until that is back', async () => {
+  const { clock, manager, ask, state } = await setUp()
+  await manager.startRollout('m', rollout)
+  for (let i = 0; i < 2; i++) await expect(ask(666, '2')).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  expect(manager.rolloutOf('m')).toMatchObject({
+    phase: 'paused',
+    reason: expect.stringContaining("the stable version can't serve") as string,
+  })
+  clock.advance(500)
+  await expect.poll(() => state('2')).toBe('ready')
+  await expect.poll(() => manager.rolloutOf('m')?.phase).toBe('running')
+})

@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { RolloutOptions } from '../../src/rollout/rollout-options.js'
 import { Rollout } from '../../src/rollout/rollout.js'
+import { freshState } from '../../src/rollout/rollout-state.js'
+import { statusOf } from '../../src/rollout/rollout-status.js'
 import { FakeHost } from './fake-host.js'
 
 const options: RolloutOptions = { version: '2', minRequests: 100, minStepMs: 0 }
@@ -244,6 +246,16 @@ describe('a rollout that was stored', () => {
     const resumed = Rollout.resume(stored(rollout), host)
     await vi.waitFor(() => expect(resumed.status.phase).toBe('promoted'))
     expect(host.calls).toEqual(['share 100', 'promote', 'end share'])
+  })
+
+  test('stands as it stood, for those who only read it', () => {
+    const all = { errorRatio: { maxIncrease: 0.01 }, latency: { maxRatio: 1.5 } }
+    const rollout = Rollout.start({ ...options, guards: all }, new FakeHost())
+    expect(statusOf(freshState(rollout.plan))).toEqual(rollout.status)
+    for (let i = 0; i < 200; i++) serve(rollout, 20)
+    expect(statusOf(rollout.toJSON())).toEqual(rollout.status)
+    rollout.abort('enough')
+    expect(statusOf(rollout.toJSON())).toEqual(rollout.status)
   })
 
   test('stays over where it was, and paused where it was', () => {

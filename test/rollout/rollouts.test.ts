@@ -98,3 +98,32 @@ test('goes on from what was stored', () => {
   })
   expect(traffic.canary).toHaveBeenCalledTimes(2)
 })
+
+test('a quarantine of the new version ends it, and of the stable one too', () => {
+  rollouts.start('m', '1', options)
+  rollouts.quarantined('m', '3', 'slow')
+  expect(rollouts.of('m')).toMatchObject({ phase: 'running' })
+  rollouts.quarantined('m', '2', 'slow')
+  expect(rollouts.of('m')).toMatchObject({ phase: 'rolled-back', reason: 'it was put in quarantine: slow' })
+  expect(traffic.quarantine).not.toHaveBeenCalled()
+  rollouts.start('m', '1', options)
+  rollouts.quarantined('m', '1', 'wrong')
+  expect(rollouts.of('m')).toMatchObject({ phase: 'aborted' })
+})
+
+test('one that is dropped says no more of its version', async () => {
+  let promoted = (_: unknown): void => {}
+  traffic.switchVersion.mockReturnValue(new Promise((resolve) => (promoted = resolve)))
+  expect(rollouts.drop('m')).toBe(false)
+  rollouts.start('m', '1', options)
+  for (let i = 0; rollouts.of('m')?.phase === 'running' && i < 100_000; i++) {
+    rollouts.observe('m', i % 4 === 0 ? '2' : '1', 5)
+  }
+  expect(rollouts.drop('m')).toBe(true)
+  const told = onEvent.mock.calls.length
+  promoted(undefined)
+  await new Promise(setImmediate)
+  expect(onEvent).toHaveBeenCalledTimes(told)
+  expect(traffic.endCanary).not.toHaveBeenCalled()
+  expect(rollouts.of('m')).toBeUndefined()
+})

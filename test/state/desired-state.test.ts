@@ -1,11 +1,10 @@
 import { expect, test } from 'vitest'
+import { rolledBackTo, switchedTo } from '../../src/state/decisions.js'
 import {
   decide,
   desiredOf,
   nothingDesired,
   parseDesiredState,
-  rolledBackTo,
-  switchedTo,
   withModel,
 } from '../../src/state/desired-state.js'
 
@@ -50,6 +49,28 @@ test('a model named as a property of every object is one like any other', () => 
   expect(desiredOf(nothingDesired, 'constructor').history).toEqual([])
 })
 
+test('a decision that changes nothing leaves the state as it was', () => {
+  const state = switched('2')
+  expect(decide(state, 'm', 'r', 'canary', {}, () => undefined)).toBe(state)
+})
+
+const wrongModel = (wrong: object) => {
+  const m = { revision: 1, history: [], loaded: [], labels: {}, quarantined: {}, ...wrong }
+  return JSON.stringify({ format: 1, generation: 1, models: { m } })
+}
+
+test.each([
+  { labels: { a: 1 } },
+  { labels: { '../a': '1' } },
+  { quarantined: { 2: 'slow' } },
+  { canary: { version: '2', percent: 101 } },
+  { canary: '2' },
+  { rollout: { id: 'r', leader: 'a', stable: '1' } },
+])('a model with %j is refused', (wrong) => {
+  expect(() => parseDesiredState(wrongModel(wrong))).toThrow('has a wrong entry: models.m')
+  expect(() => parseDesiredState(wrongModel({ labels: { a: null } }))).not.toThrow()
+})
+
 test.each([
   ['', 'is not JSON'],
   ['{"format":1,"gen', 'is not JSON'],
@@ -59,6 +80,10 @@ test.each([
   ['{"format":1,"generation":1}', 'models'],
   ['{"format":1,"generation":1,"models":{"m":{"revision":1}}}', 'models.m'],
   ['{"format":1,"generation":1,"models":{"../m":{}}}', 'models...'],
+  [
+    '{"format":1,"generation":1,"models":{"m":{"revision":1,"history":[],"loaded":[],"labels":{},"quarantined":{"2":null}}}}',
+    'models.m',
+  ],
   [
     '{"format":1,"generation":1,"models":{"m":{"revision":1,"current":"../2","history":[],"loaded":[],"labels":{},"quarantined":{}}}}',
     'models.m',

@@ -56,3 +56,10 @@ test.each(['', 'null', '{"id":"x"}', '{"id":"x","models":{"m":{}}}'])('%j is no 
   writeFileSync(fileOf('x'), text)
   expect(await idsOf(a)).toEqual(['a', 'b'])
 })
+
+test('one that was written in the future, by a clock that was put back since, is dead, and makes no other so', async () => {
+  const { a, fileOf } = await two()
+  writeFileSync(fileOf('x'), JSON.stringify({ id: 'x', models }))
+  age(fileOf('x'), -3600)
+  expect(await idsOf(a)).toEqual(['a', 'b'])
+})

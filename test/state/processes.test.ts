@@ -1,54 +1,19 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { beforeAll, expect, onTestFinished, test } from 'vitest'
-import { bundle } from '../execution/program.js'
+import { beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../execution/support.js'
 import { temporaryRepository, writeInto } from '../models/temporary-repository.js'
+import { bundleReplica, startReplica as start, stateIn } from './replica-process.js'
 
 let program: string
 const folder = temporaryFolder()
 beforeAll(async () => {
-  program = await bundle('replica', folder, new URL('./programs/', import.meta.url))
+  program = await bundleReplica(folder)
 })
 
 /** A process that serves, by its own copy of the versions. */
-async function startReplica(stateDir: string) {
-  const source = temporaryRepository({ '1/x': '', '2/x': '', '3/x': '' })
-  const child = spawn(process.execPath, [program, stateDir, source], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const ended = once(child, 'close')
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const next = async () => (await lines.next()).value as string
-  onTestFinished(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
-  expect(await next()).toBe('ready')
-  const ask = (command: string) => {
-    child.stdin.write(`${command}\n`)
-    return next()
-  }
-  return {
-    source,
-    ask,
-    serves: async (version: string) => {
-      while ((await ask('current')) !== version) await sleep(10)
-    },
-    kill: async () => {
-      child.kill('SIGKILL')
-      await ended
-    },
-    end: async () => {
-      child.stdin.end()
-      await ended
-    },
-  }
-}
-
-const stateIn = (stateDir: string) => JSON.parse(readFileSync(join(stateDir, 'state.json'), 'utf8'))
+const startReplica = (stateDir: string) => start({ program, stateDir })
 
 test('processes on one folder serve the same version, whoever switches or rolls back, also after a restart', async () => {
   const stateDir = temporaryRepository({})

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServing, custom, type ModelChange, type ReplicaOptions } from 'mlserving'
@@ -260,22 +260,85 @@ test('a folder that can not be made is told, and the process serves by configura
   expect(a.current()).toBe('1')
 })
 
-test('a version that one has put in quarantine can be switched to by none', async () => {
+test('a version that one has put in quarantine can be switched to by none, nor be given a label or a share', async () => {
   const stateDir = folder()
   const [a, b] = [await replica({ stateDir }), await replica({ stateDir })]
-  await a.models.replicas?.amend('m', 'quarantine', { actor: 'guard' }, ({ quarantined }) => ({
-    quarantined: { ...quarantined, 3: { at: 'now', actor: 'guard', reason: 'it is slow' } },
-    labels: { stable: '1' },
-  }))
-  while (b.serving.readiness().generation === 0) await sleep(5)
+  await a.models.setLabel('m', 'stable', '1')
+  await a.models.quarantine('m', '3', 'it is slow', { actor: 'guard' })
+  const isOut = () => b.models.get('m').versions.find(({ version }) => version === '3')?.quarantined
+  await expect.poll(isOut).toBe('it is slow')
+  const refused = { code: 'CONFLICT', message: expect.stringContaining('slow') as string }
   for (const { models } of [a, b]) {
-    await expect(models.switchVersion('m', '3')).rejects.toMatchObject({
-      code: 'CONFLICT',
-      message: expect.stringContaining('slow'),
-    })
+    await expect(models.switchVersion('m', '3')).rejects.toMatchObject(refused)
+    await expect(models.setLabel('m', 'x', '3')).rejects.toMatchObject(refused)
+    await expect(models.canary('m', { version: '3', percent: 5 })).rejects.toMatchObject(refused)
   }
   await b.models.switchVersion('m', '2')
   expect(stateIn(stateDir).models.m).toMatchObject({ labels: { stable: '1' }, quarantined: { 3: {} } })
+  await expect
+    .poll(() => b.changes)
+    .toContainEqual(
+      expect.objectContaining({ action: 'quarantine', to: '3', actor: 'guard', reason: 'it is slow' }),
+    )
+  await b.models.release('m', '3')
+  await expect
+    .poll(() => a.models.get('m').versions.some(({ quarantined }) => quarantined !== undefined))
+    .toBe(false)
+})
+
+test('labels and canaries of others are told with who set them, but not those that a replica starts with', async () => {
+  const stateDir = folder()
+  const [a, b] = [await replica({ stateDir }), await replica({ stateDir })]
+  await a.models.setLabel('m', 'stable', '1', { actor: 'ann', reason: 'ticket 7' })
+  await expect
+    .poll(() => b.changes)
+    .toMatchObject([{ action: 'label', to: '1', actor: 'ann', reason: 'ticket 7' }])
+  await b.models.canary('m', { version: '2', percent: 5 }, { actor: 'bob' })
+  await expect.poll(() => a.changes.at(-1)).toMatchObject({ action: 'canary', to: '2', actor: 'bob' })
+  await b.models.endCanary('m')
+  await expect.poll(() => a.models.get('m').canary).toBeUndefined()
+  expect(a.changes).toHaveLength(3)
+
+  const c = await replica({ stateDir })
+  await expect.poll(() => c.models.get('m').labels).toEqual({ stable: '1' })
+  await sleep(60)
+  expect(c.changes).toEqual([])
+})
+
+test('a change that can not be written changes nothing here either', async () => {
+  const stateDir = folder()
+  const a = await replica({ stateDir })
+  await a.models.setLabel('m', 'stable', '1')
+  writeFileSync(join(stateDir, 'state.json'), '{')
+  for (const change of [
+    a.models.setLabel('m', 'stable', '2'),
+    a.models.removeLabel('m', 'stable'),
+    a.models.canary('m', { version: '2', percent: 5 }),
+    a.models.quarantine('m', '3', 'slow'),
+    a.models.startRollout('m', { version: '2' }),
+  ]) {
+    await expect(change).rejects.toMatchObject({ code: 'CONFLICT' })
+  }
+  expect(a.models.get('m')).toMatchObject({ current: '1', labels: { stable: '1' } })
+  expect(a.models.get('m').canary).toBeUndefined()
+  expect(a.models.rolloutOf('m')).toBeUndefined()
+  expect(a.models.get('m').versions.every(({ quarantined }) => quarantined === undefined)).toBe(true)
+})
+
+test('what can not be followed keeps nothing else from it', async () => {
+  const stateDir = folder()
+  const [a, b] = [await replica({ stateDir }), await replica({ stateDir, broken: ['2'] })]
+  await a.models.canary('m', { version: '2', percent: 5 })
+  await a.models.setLabel('m', 'candidate', '2')
+  await a.models.setLabel('m', 'stable', '3')
+  await expect.poll(() => b.models.get('m').labels).toEqual({ stable: '3' })
+  const live = await b.models.replicas?.live()
+  expect(live?.find(({ id }) => id === b.models.replicas?.id)?.models.m?.failed).toMatchObject({
+    2: { message: expect.stringContaining('2 is broken') as string },
+  })
+  await a.models.quarantine('m', '2', 'slow')
+  await a.models.setLabel('m', 'candidate', '1')
+  await expect.poll(() => b.models.get('m').labels).toEqual({ stable: '3', candidate: '1' })
 })
 
 test('readiness tells the generation; without a folder there is none', async () => {
@@ -296,4 +359,20 @@ test('one that closes while it waits for others leaves everything as it was', as
   await refused
   expect(b.current()).toBe('1')
   expect(stateIn(stateDir).models.m).not.toHaveProperty('pending')
+})
+
+test('a replica that can not tell the others of itself says so, and what it is', async () => {
+  const stateDir = temporaryRepository({ replicas: 'a file where a folder should be' })
+  const a = await replica({ stateDir })
+  const { status, warnings } = a.serving.readiness()
+  expect({ status, warnings }).toEqual({
+    status: 'ready',
+    warnings: [expect.stringMatching(/^the other replicas do not know of this one.*: E\w+/)],
+  })
+  expect(warnings?.join()).not.toContain(stateDir)
+  await sleep(60)
+  expect(a.logger.entries.filter(({ level }) => level === 'error')).toHaveLength(1)
+  rmSync(join(stateDir, 'replicas'))
+  mkdirSync(join(stateDir, 'replicas'))
+  while (a.serving.readiness().warnings !== undefined) await sleep(5)
 })

@@ -183,6 +183,60 @@ describe('validate', () => {
     await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
   })
 
+  it('ends with its signal amid a case that never ends, and holds up no switch', async () => {
+    const abort = new AbortController()
+    const hang = () => {
+      setImmediate(() => abort.abort())
+      return new Promise(() => {})
+    }
+    const source = temporaryRepository({ '1/a': '', '2/a': '', '3/a': '' })
+    const m = custom({
+      source,
+      current: '1',
+      load: ({ version }) => version,
+      run: (version, rows: number[]) => (version === '2' ? hang() : rows) as number[],
+    })
+    const serving = createServing({ models: { m }, logger: quietLogger(), drainTimeoutMs: 10 })
+    onTestFinished(() => serving.close())
+    const ended = serving.models.validate('m', '2', [{ input: 1, expected: 1 }], { signal: abort.signal })
+    await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
+    expect((await serving.models.switchVersion('m', '3')).current).toBe('3')
+  })
+
+  it('takes no look-alike of a signal, as JSON may hold', async () => {
+    const serving = served({ '1': (row) => row })
+    const signal = { aborted: false } as AbortSignal
+    const wrong = serving.models.validate('m', '1', [{ input: 1, expected: 1 }], { signal })
+    await expect(wrong).rejects.toThrow('signal must be an AbortSignal')
+  })
+
+  it('reads a line of any length, whatever pieces it comes in', async () => {
+    const serving = served({ '1': (row: string) => row.length })
+    const long = 'é'.repeat(3_000_000)
+    const lines = [long, 'x', `${long}x`].map((input) => JSON.stringify({ input, expected: input.length }))
+    const root = temporaryRepository({ 'cases.jsonl': lines.join('\r\n') })
+    const report = await serving.models.validate('m', '1', join(root, 'cases.jsonl'))
+    expect(report).toMatchObject({ cases: 3, passed: 3 })
+  })
+
+  it.each([undefined, null, 5, {}])('refuses %j for cases', async (cases) => {
+    const serving = served({ '1': (row) => row })
+    const wrong = serving.models.validate('m', '1', cases as never)
+    await expect(wrong).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+  })
+
+  it('leaves the event loop its turns, however quick the version is', async () => {
+    const serving = served({ '1': (row) => row })
+    await serving.ready()
+    const abort = new AbortController()
+    const endless = function* () {
+      for (;;) yield { input: 1, expected: 1 }
+    }
+    setTimeout(() => abort.abort(), 10)
+    const ended = serving.models.validate('m', '1', endless(), { signal: abort.signal })
+    await expect(ended).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
   it('refuses a pipeline', async () => {
     const serving = createServing({
       models: { one: custom({ load: () => 0, run: (_, rows: number[]) => rows }), all: pipeline(['one']) },

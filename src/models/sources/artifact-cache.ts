@@ -41,7 +41,7 @@ export class ArtifactCache {
       this.#verified.set(sha256, state)
       return file
     }
-    await rm(file, { force: true })
+    await rm(file, { force: true, recursive: true }) // it may be a folder
     return undefined
   }
 

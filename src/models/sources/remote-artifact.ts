@@ -67,7 +67,9 @@ class Fetch {
     const cached = await cache.find(sha256)
     if (cached !== undefined) return cached
     const part = await cache.part(sha256)
-    const handle = await open(part, 'a+', 0o600)
+    const handle = await open(part, 'a+', 0o600).catch((error: unknown) => {
+      throw this.#failure(error)
+    })
     try {
       await this.#readPart(part)
       const resumed = this.#size > 0

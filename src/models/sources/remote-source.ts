@@ -1,5 +1,5 @@
 import { ServingError, type ErrorCode } from '../../errors.js'
-import { checkFields, integer, provided, record, text, type Fields } from '../../options.js'
+import { checkFields, integer, provided, record, show, text, type Field, type Fields } from '../../options.js'
 
 /** An `.onnx` file on a server. Data in other files is not fetched with it. */
 export interface RemoteSource {
@@ -15,6 +15,23 @@ export interface RemoteSource {
 
 export const defaultMaxBytes = 2 * 1024 ** 3
 
+const headerName = /^[\w!#$%&'*+.^`|~-]+$/
+/** Printable, as HTTP carries it; what is said of a wrong one never quotes it. */
+const headerValue = /^[\t\x20-\x7e\x80-\xff]+$/
+
+const headers: Field<Readonly<Record<string, string>>> = {
+  ...record(text),
+  inside: (value, path, code) => {
+    for (const [name, each] of Object.entries(value)) {
+      if (headerName.test(name) && headerValue.test(each)) continue
+      throw new ServingError(
+        code,
+        `${path}: ${show(name)} can't be a header of HTTP by its name or its value.`,
+      )
+    }
+  },
+}
+
 export const remoteSourceFields: Fields<RemoteSource> = {
   url: text,
   sha256: provided(
@@ -22,7 +39,7 @@ export const remoteSourceFields: Fields<RemoteSource> = {
     (value) => typeof value === 'string' && /^[\da-f]{64}$/i.test(value),
   ),
   maxBytes: integer(1),
-  headers: record(text),
+  headers,
 }
 
 /** @throws ServingError of `code` for what can't be fetched from */

@@ -98,6 +98,10 @@ it.each([
     /source: sha256 must be 64 hexadecimal digits/,
   ],
   [{ url: 'https://models.example.com/m.onnx', sha: sha256 }, /unknown option "sha"/],
+  [
+    { url: 'https://models.example.com/m.onnx', sha256, headers: { authorization: 'secret\r\nx: y' } },
+    /^[^]*"authorization" can't be a header of HTTP by its name or its value\.$/,
+  ],
   [42, /source must be a path, the bytes of an \.onnx file, or an object of url and sha256; got 42/],
 ])('the source %j is refused', (source, message) => {
   expect(() => onnx({ source: source as never })).toThrow(message)
