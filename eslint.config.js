@@ -95,7 +95,7 @@ const zones = {
 }
 
 export default defineConfig(
-  globalIgnores(['dist/', 'coverage/', 'bench/.venv/']),
+  globalIgnores(['dist/', 'coverage/', '**/.venv/']),
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
   {

@@ -19,7 +19,29 @@ const totals: Reporter = {
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** `--mode soak` runs the long tests, and only those. */
+interface Selection {
+  readonly include: string[]
+  readonly exclude?: string[]
+  readonly globalSetup?: string
+  readonly testTimeout: number
+}
+
+/** The tests of a mode, and only those: `soak` the long ones, `interop` those that need clients and servers of Python. */
+const selections: Readonly<Record<string, Selection>> = {
+  soak: { include: ['test/soak/**/*.test.ts', 'test/models/life-cycle.test.ts'], testTimeout: 600_000 },
+  interop: {
+    include: ['test/interop/**/*.test.ts'],
+    globalSetup: 'test/interop/environment.ts',
+    testTimeout: 60_000,
+  },
+}
+
+const others: Selection = {
+  include: ['test/**/*.test.ts'],
+  exclude: ['test/soak/**', 'test/interop/**'],
+  testTimeout: 30_000,
+}
+
 export default defineConfig(({ mode }) => ({
   plugins: [inlineWorkerVite()],
   resolve: {
@@ -30,14 +52,12 @@ export default defineConfig(({ mode }) => ({
     ],
   },
   test: {
-    include:
-      mode === 'soak' ? ['test/soak/**/*.test.ts', 'test/models/life-cycle.test.ts'] : ['test/**/*.test.ts'],
-    exclude: mode === 'soak' ? [] : ['test/soak/**'],
+    exclude: [],
+    ...(selections[mode] ?? others),
     // onnxruntime-node may be loaded only once in a process: a fork for each file, never threads.
     pool: 'forks',
     isolate: true,
-    testTimeout: mode === 'soak' ? 600_000 : 30_000,
-    hookTimeout: 60_000,
+    hookTimeout: mode === 'interop' ? 180_000 : 60_000,
     reporters: ['default', totals],
   },
 }))
