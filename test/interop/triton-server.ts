@@ -5,6 +5,8 @@ import { join, relative } from 'node:path'
 import type { DType } from '../../src/tensor/tensor.js'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
 import { freePorts, pythonFolder, PythonProcess, triton } from './python-process.js'
+import type { Subject } from './subject.js'
+import type { Transport } from './triton-client.js'
 
 /** Where nvidia-pytriton has the server, and the Python that its backend runs. */
 const site = triton === undefined ? undefined : findSite(triton)
@@ -32,12 +34,13 @@ const configTypes = {
 type Port = readonly [name: string, dtype: DType, width: number]
 
 /** A real Triton Inference Server, whose models are of `python/triton_model.py`. */
-export class TritonServer implements AsyncDisposable {
+export class TritonServer implements Subject {
+  readonly administrator = {}
+
   private constructor(
     private readonly process: PythonProcess,
     private readonly folder: string,
-    readonly http: string,
-    readonly grpc: string,
+    readonly addresses: Readonly<Record<Transport, string>>,
   ) {}
 
   /** Serves, ready: `identity_<dtype>` (x, y: [-1, 3]), `pair` (as `twoInputs` is), `slow` (1 s). */
@@ -88,7 +91,7 @@ export class TritonServer implements AsyncDisposable {
     )
     process.child.stdout?.resume()
     await process.ready(`http://127.0.0.1:${http}/v2/health/ready`)
-    return new TritonServer(process, folder, `127.0.0.1:${http}`, `127.0.0.1:${grpc}`)
+    return new TritonServer(process, folder, { http: `127.0.0.1:${http}`, grpc: `127.0.0.1:${grpc}` })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

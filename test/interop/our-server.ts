@@ -1,0 +1,49 @@
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createServing } from 'mlserving'
+import { hosts } from '../contract/hosts.js'
+import { asAny } from '../contract/serving.js'
+import { quietLogger } from '../models/quiet-logger.js'
+import { writeInto } from '../models/temporary-repository.js'
+import { IDENTITY_DTYPES, identityModel, loopModel, twoInputs } from '../onnx/models.js'
+import type { Subject } from './subject.js'
+
+export const exampleModels = fileURLToPath(new URL('../../examples/models/', import.meta.url))
+
+const token = 'a token of the tests'.replaceAll(' ', '-')
+
+/**
+ * Serves, ready, in a framework by its name in the contract: `identity_<dtype>` (x, y: [batch, 3]), `pair`, `slow` (1 s),
+ * and the examples.
+ * @param models further ones, as `.onnx` files by name
+ */
+export async function startOurs(
+  framework: string,
+  models: Readonly<Record<string, Uint8Array>> = {},
+): Promise<Subject> {
+  const host = hosts.find(({ name }) => name === framework)
+  if (host === undefined) throw new Error(`there is no ${framework}`)
+  const folder = mkdtempSync(join(tmpdir(), 'mlserving-'))
+  for (const dtype of IDENTITY_DTYPES) {
+    writeInto(folder, `identity_${dtype}/1/model.onnx`, identityModel({ dtype }))
+  }
+  writeInto(folder, 'pair/1/model.onnx', twoInputs())
+  writeInto(folder, 'slow/1/model.onnx', loopModel({ ms: 1000 }))
+  for (const [name, model] of Object.entries(models)) writeInto(folder, `${name}/1/model.onnx`, model)
+  cpSync(exampleModels, folder, { recursive: true })
+
+  const serving = createServing({ repository: folder, logger: quietLogger() })
+  await serving.ready()
+  const http = await host.start(asAny(serving), { admin: { token } })
+  return {
+    addresses: { http: http.origin.replace('http://', '') },
+    administrator: { authorization: `Bearer ${token}` },
+    [Symbol.asyncDispose]: async () => {
+      await http[Symbol.asyncDispose]()
+      await serving.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
