@@ -5,26 +5,30 @@ import type { DType } from '../../src/tensor/tensor.js'
 import { datatypes } from '../../src/v2/datatype.js'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
 import { freePorts, pythonFolder, PythonProcess } from './python-process.js'
+import type { Subject } from './subject.js'
+import type { Transport } from './triton-client.js'
 
 type Port = readonly [name: string, dtype: DType, width: number]
 
 /** A real MLServer, whose models are of `python/mlserver_models.py`. */
-export class MLServer implements AsyncDisposable {
+export class MLServer implements Subject {
+  readonly administrator = {}
+
   private constructor(
     readonly process: PythonProcess,
     private readonly folder: string,
-    readonly http: string,
-    readonly grpc: string,
+    readonly addresses: Readonly<Record<Transport, string>>,
   ) {}
 
   /**
-   * Serves, ready: `identity_<dtype>` (x, y: [-1, 3]), `pair` (as `twoInputs` is), `slow` (1 s), `failing` (503).
+   * Serves, ready: `identity_<dtype>` (x, y: [-1, 3]; strings [-1, 1], which are what its codec gives), `pair` (as `twoInputs` is), `slow` (1 s), `failing` (503).
    * @param programs of the environment that has MLServer
    */
   static async start(programs: string): Promise<MLServer> {
     const folder = mkdtempSync(join(tmpdir(), 'mlserver-'))
     for (const dtype of IDENTITY_DTYPES) {
-      writeModel(folder, `identity_${dtype}`, 'Identity', [['x', dtype, 3]], [['y', dtype, 3]])
+      const width = dtype === 'string' ? 1 : 3
+      writeModel(folder, `identity_${dtype}`, 'Identity', [['x', dtype, width]], [['y', dtype, width]])
     }
     const a: Port = ['a', 'float32', 2]
     const b: Port = ['b', 'int64', 1]
@@ -54,7 +58,7 @@ export class MLServer implements AsyncDisposable {
     })
     process.child.stdout?.resume()
     await process.ready(`http://127.0.0.1:${http}/v2/health/ready`)
-    return new MLServer(process, folder, `127.0.0.1:${http}`, `127.0.0.1:${grpc}`)
+    return new MLServer(process, folder, { http: `127.0.0.1:${http}`, grpc: `127.0.0.1:${grpc}` })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -22,34 +22,31 @@ const pair = { model: 'pair', inputs: pairFeeds([[1, 2, 2n ** 53n + 1n]]) }
  */
 export function speaksTheProtocol(
   transports: readonly Transport[],
-  start: () => Promise<Subject>,
-  more: (client: () => TritonClient, subject: () => Subject) => void = () => {},
+  subject: () => Subject,
+  more: (client: () => TritonClient) => void = () => {},
 ): void {
-  let subject: Subject
   let python: TritonClientProcess
-  beforeAll(async () => {
+  beforeAll(() => {
     python = new TritonClientProcess(clients ?? '')
-    subject = await start()
   })
   afterAll(async () => {
     console.log(`tritonclient made ${python.calls} calls`)
     await python[Symbol.asyncDispose]()
-    await subject[Symbol.asyncDispose]()
   })
 
   for (const transport of transports) {
     describe.each(styles)(`by tritonclient.${transport}, %s`, (style) => {
       const client = () => {
-        const address = subject.addresses[transport]
+        const address = subject().addresses[transport]
         if (address === undefined) throw new Error(`it does not speak ${transport}`)
         return new TritonClient(python, transport, style, address)
       }
       tells(client)
       infers(client)
-      administers(client, () => subject)
+      administers(client, subject)
       refuses(client)
       if (transport === 'grpc') callsByGrpc(client)
-      more(client, () => subject)
+      more(client)
     })
   }
 }
@@ -308,11 +305,11 @@ function refuses(client: () => TritonClient): void {
   })
 
   it.each<[string, Inference, RegExp]>([
-    ['an input that is unknown', { model: identity, inputs: { z: x } }, /z/],
+    ['an input that is unknown', { model: identity, inputs: { z: x } }, /[xz]/],
     ['an input too many', { model: identity, inputs: { x, z: x } }, /z/],
     ['an input too few', { model: 'pair', inputs: { a: numbers([1, 2]) } }, /b/],
     ['no inputs', { model: identity, inputs: {} }, /x/],
-    ['another type', { model: identity, inputs: { x: sample('int32', [2, 3]) } }, /x.*INT32/],
+    ['another type', { model: identity, inputs: { x: sample('int32', [2, 3]) } }, /x.*int32/i],
     ['another shape', { model: identity, inputs: { x: numbers([2, 4]) } }, /x.*3.*\[2, ?4\]/],
     ['another rank', { model: identity, inputs: { x: numbers([3]) } }, /x.*3.*\[3\]/],
     ['an unknown output', { model: identity, inputs: { x }, outputs: [{ name: 'q' }] }, /q/],

@@ -74,6 +74,8 @@ export class TritonClientProcess implements AsyncDisposable {
   readonly #python: PythonProcess
   readonly #lines: Interface
   #calls = 0
+  /** The end of the call before. */
+  #before: Promise<unknown> = Promise.resolve()
 
   /** @param programs of the environment that has tritonclient */
   constructor(programs: string) {
@@ -88,8 +90,14 @@ export class TritonClientProcess implements AsyncDisposable {
     return this.#calls
   }
 
-  /** @throws TritonClientError */
-  async call(request: object): Promise<unknown> {
+  /** One after the other, whenever they are called. @throws TritonClientError */
+  call(request: object): Promise<unknown> {
+    const answer = this.#before.then(() => this.#ask(request))
+    this.#before = answer.catch(() => {})
+    return answer
+  }
+
+  async #ask(request: object): Promise<unknown> {
     const ended = new AbortController()
     const end = once(this.#python.child, 'exit', { signal: ended.signal })
     const line = once(this.#lines, 'line', { signal: ended.signal })

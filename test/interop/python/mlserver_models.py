@@ -20,8 +20,11 @@ class Answering(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         arrays = {request_input.name: decoded(request_input) for request_input in payload.inputs}
+        wanted = [output.name for output in payload.outputs or []]
         outputs = []
         for name, value in (await self.answer(**arrays)).items():
+            if wanted and name not in wanted:
+                continue
             codec = NumpyCodec if isinstance(value, np.ndarray) else StringCodec
             outputs.append(codec.encode_output(name=name, payload=value))
         return InferenceResponse(
