@@ -28,6 +28,9 @@ export type Written<F> = {
 /** The type that messages of `fields` are read as. */
 export type MessageOf<T> = T extends MessageType<infer R, infer _W> ? R : never
 
+/** What may be written as a message of a type. */
+export type WrittenOf<T> = T extends MessageType<infer _R, infer W> ? W : never
+
 /** A type of messages by the names and numbers of its fields; those with other numbers are passed over. */
 export class Message<F extends Fields> implements MessageType<Read<F>, Written<F>> {
   readonly #fields: [name: string, field: Field<unknown, unknown, unknown>][]
