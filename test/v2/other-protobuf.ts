@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url'
 import { loadSync, type MessageTypeDefinition, type ServiceDefinition } from '@grpc/proto-loader'
 
+const files = ['inference.proto', 'health.proto'].map((file) => fileURLToPath(new URL(file, import.meta.url)))
 /** Another implementation of the protocol's messages, which ours is checked against. */
-const definition = loadSync(fileURLToPath(new URL('inference.proto', import.meta.url)), {
+const definition = loadSync(files, {
   keepCase: true,
   longs: String,
   defaults: true,
@@ -18,3 +19,4 @@ export function otherType(name: string): { encode(value: object): Buffer; decode
 }
 
 export const otherService = definition['inference.GRPCInferenceService'] as ServiceDefinition
+export const otherHealth = definition['grpc.health.v1.Health'] as ServiceDefinition
