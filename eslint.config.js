@@ -33,6 +33,7 @@ const packages = new Map([
   ['express', /^adapters\/express\//],
   ['fastify', /^adapters\/fastify\//],
   ['fastify-plugin', /^adapters\/fastify\//],
+  ['@grpc/grpc-js', /^adapters\/grpc\//],
   ['mlserving', /^$/],
 ])
 
