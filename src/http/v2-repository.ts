@@ -4,7 +4,8 @@ import type { VersionState } from '../models/version.js'
 import { isPlainObject, show } from '../options.js'
 import type { AnyServing } from '../serving.js'
 import { readFields } from './admin-route.js'
-import { json, type HttpResponse } from './exchange.js'
+import type { BodyLimits } from './body.js'
+import { json, type HttpRequest, type HttpResponse } from './exchange.js'
 import type { Exchange } from './native.js'
 
 /** A version of a model, or a model that has none, as the repository's index has it. */
@@ -69,22 +70,27 @@ export async function unloadModel(
 }
 
 export async function postV2Index({ serving, request, limits }: Exchange): Promise<HttpResponse> {
-  const { ready = false } = await readFields(request, limits)
+  const { ready = false } = await readBody(request, limits)
   if (typeof ready !== 'boolean') throw invalid(`ready must be true or false; got ${show(ready)}.`)
   return json(200, await repositoryIndex(serving, ready))
 }
 
 export async function postV2Load({ serving, request, limits, ...by }: Exchange): Promise<HttpResponse> {
-  const { parameters = {} } = await readFields(request, limits)
+  const { parameters = {} } = await readBody(request, limits)
   if (!isPlainObject(parameters)) throw invalid(`parameters must be an object; got ${show(parameters)}.`)
   await loadModel(serving, request.params.model ?? '', parameters, originOf(by))
   return json(200, {})
 }
 
 export async function postV2Unload({ serving, request, limits, ...by }: Exchange): Promise<HttpResponse> {
-  await readFields(request, limits)
+  await readBody(request, limits)
   await unloadModel(serving, request.params.model ?? '', originOf(by))
   return json(200, {})
+}
+
+/** Clients send JSON as bytes: so does tritonclient's for asyncio. */
+function readBody(request: HttpRequest, limits: BodyLimits): Promise<Readonly<Record<string, unknown>>> {
+  return readFields(request, limits, ['application/octet-stream'])
 }
 
 function originOf({ actor, requestId }: Pick<Exchange, 'actor' | 'requestId'>): ChangeOrigin {

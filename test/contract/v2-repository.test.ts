@@ -127,6 +127,15 @@ describe.each(hosts)('$name', ({ start }) => {
     expect((await change(host.origin, 'none', 'unload')).status).toBe(404)
   })
 
+  test('JSON that is sent as bytes is read', async () => {
+    await using host = await start(serving, { admin: { token } })
+    const bytes = { ...headers, 'content-type': 'application/octet-stream' }
+    const answer = await post(host.origin, '/v2/repository/models/m/load', { parameters: {} }, bytes)
+    expect(answer.status).toBe(200)
+    const refused = { parameters: { config: '{}' } }
+    expect((await post(host.origin, '/v2/repository/models/m/load', refused, bytes)).status).toBe(400)
+  })
+
   test('a form of a page elsewhere changes nothing', async () => {
     await using host = await start(serving, { admin: { token } })
     const answer = await post(host.origin, '/v2/repository/models/m/unload', 'a=b', {

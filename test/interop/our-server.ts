@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createServing } from 'mlserving'
+import { grpcServer } from 'mlserving/grpc'
 import { hosts } from '../contract/hosts.js'
 import { asAny } from '../contract/serving.js'
 import { quietLogger } from '../models/quiet-logger.js'
@@ -15,7 +16,7 @@ export const exampleModels = fileURLToPath(new URL('../../examples/models/', imp
 const token = 'a token of the tests'.replaceAll(' ', '-')
 
 /**
- * Serves, ready, in a framework by its name in the contract: `identity_<dtype>` (x, y: [batch, 3]), `pair`, `slow` (1 s),
+ * Serves, ready, in a framework by its name in the contract and over gRPC: `identity_<dtype>` (x, y: [batch, 3]), `pair`, `slow` (1 s),
  * and the examples.
  * @param models further ones, as `.onnx` files by name
  */
@@ -36,12 +37,16 @@ export async function startOurs(
 
   const serving = createServing({ repository: folder, logger: quietLogger() })
   await serving.ready()
-  const http = await host.start(asAny(serving), { admin: { token } })
+  const admin = { token }
+  const http = await host.start(asAny(serving), { admin })
+  const grpc = grpcServer(asAny(serving), { port: 0, admin })
+  const grpcPort = await grpc.listen()
   return {
-    addresses: { http: http.origin.replace('http://', '') },
+    addresses: { http: http.origin.replace('http://', ''), grpc: `127.0.0.1:${grpcPort}` },
     administrator: { authorization: `Bearer ${token}` },
     [Symbol.asyncDispose]: async () => {
       await http[Symbol.asyncDispose]()
+      await grpc.close()
       await serving.close()
       rmSync(folder, { recursive: true, force: true })
     },

@@ -143,18 +143,6 @@ function tells(client: () => TritonClient): void {
       successes: before.successes + 2,
     })
   })
-
-  it('lists what it serves', async () => {
-    const { transport } = client()
-    const answer = await client().call('get_model_repository_index')
-    const models = transport === 'grpc' ? (answer as { models: object[] }).models : answer
-    expect(models).toEqual(
-      expect.arrayContaining([
-        expect.objectContaining({ name: 'pair', version: '1', state: 'READY' }),
-        expect.objectContaining({ name: identity, version: '1', state: 'READY' }),
-      ]),
-    )
-  })
 }
 
 async function counts(client: TritonClient) {
@@ -270,6 +258,20 @@ function administers(client: () => TritonClient, subject: () => Subject): void {
     client().call(method, { model_name: model, headers: subject().administrator })
   const answered = (answer: Promise<{ tensors: Readonly<Record<string, Tensor>> }>) =>
     answer.then(({ tensors }) => tensors['x'] ?? tensors['y'])
+
+  it('lists what it serves', async () => {
+    const { transport } = client()
+    const answer = await client().call('get_model_repository_index', {
+      headers: subject().administrator,
+    })
+    const models = transport === 'grpc' ? (answer as { models: object[] }).models : answer
+    expect(models).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ name: 'pair', version: '1', state: 'READY' }),
+        expect.objectContaining({ name: identity, version: '1', state: 'READY' }),
+      ]),
+    )
+  })
 
   it('unloads a model and loads it again', async () => {
     const model = 'identity_uint8'
