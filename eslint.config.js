@@ -33,6 +33,7 @@ const packages = new Map([
   ['express', /^adapters\/express\//],
   ['fastify', /^adapters\/fastify\//],
   ['fastify-plugin', /^adapters\/fastify\//],
+  ['cockatiel', /^src\/remote\//],
   ['mlserving', /^$/],
 ])
 

@@ -6,6 +6,8 @@ export default defineConfig({
     index: 'src/index.ts',
     express: 'adapters/express/index.ts',
     fastify: 'adapters/fastify/index.ts',
+    client: 'src/client/index.ts',
+    remote: 'src/remote/index.ts',
     testing: 'src/testing/index.ts',
   },
   format: ['esm', 'cjs'],
