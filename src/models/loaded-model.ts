@@ -6,6 +6,7 @@ import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
 import type { PipelineRuns } from './pipeline-runs.js'
+import type { TensorInterface } from './tensor-interface.js'
 
 /** An input on its way through the model, in the form that the model runs. */
 export interface Encoded {
@@ -71,6 +72,8 @@ interface ModelLife {
   readonly codec: RequestCodec
   /** For those who ask in tensors; undefined of code, which takes what it says. */
   readonly tensors?: RequestCodec | undefined
+  /** What those who ask in tensors are told; undefined of code. */
+  readonly tensorInterface?: TensorInterface | undefined
   /** What runs the artifact; undefined for a model of code alone. */
   readonly session?: SessionState
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
