@@ -34,6 +34,7 @@ const packages = new Map([
   ['fastify', /^adapters\/fastify\//],
   ['fastify-plugin', /^adapters\/fastify\//],
   ['@grpc/grpc-js', /^adapters\/grpc\//],
+  ['cockatiel', /^src\/remote\//],
   ['mlserving', /^$/],
 ])
 

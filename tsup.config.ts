@@ -7,6 +7,8 @@ export default defineConfig({
     express: 'adapters/express/index.ts',
     fastify: 'adapters/fastify/index.ts',
     grpc: 'adapters/grpc/index.ts',
+    client: 'src/client/index.ts',
+    remote: 'src/remote/index.ts',
     testing: 'src/testing/index.ts',
   },
   format: ['esm', 'cjs'],

@@ -47,7 +47,7 @@ export default defineConfig(({ mode }) => ({
   resolve: {
     alias: [
       { find: /^mlserving$/, replacement: source('src/index.ts') },
-      { find: /^mlserving\/testing$/, replacement: source('src/testing/index.ts') },
+      { find: /^mlserving\/(client|remote|testing)$/, replacement: source('src/$1/index.ts') },
       { find: /^mlserving\/(express|fastify|grpc)$/, replacement: source('adapters/$1/index.ts') },
     ],
   },

@@ -1,7 +1,7 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
 import type { LearnedLayout } from '../execution/layout.js'
-import type { Session } from '../execution/session.js'
+import type { AnyPlace, Session } from '../execution/session.js'
 import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
@@ -60,6 +60,14 @@ interface PipelineModel extends ModelLife {
   readonly batchSafety?: undefined
 }
 
+/** What is known of a session while it serves. */
+export interface SessionState extends Pick<
+  Session,
+  'signature' | 'instances' | 'width' | 'providers' | 'inspection' | 'learned'
+> {
+  readonly placement: AnyPlace
+}
+
 interface ModelLife {
   readonly codec: RequestCodec
   /** For those who ask in tensors; undefined of code, which takes what it says. */
@@ -67,10 +75,7 @@ interface ModelLife {
   /** What those who ask in tensors are told; undefined of code. */
   readonly tensorInterface?: TensorInterface | undefined
   /** What runs the artifact; undefined for a model of code alone. */
-  readonly session?: Pick<
-    Session,
-    'signature' | 'placement' | 'instances' | 'width' | 'providers' | 'inspection' | 'learned'
-  >
+  readonly session?: SessionState
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**
