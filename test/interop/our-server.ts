@@ -9,6 +9,7 @@ import { asAny } from '../contract/serving.js'
 import { quietLogger } from '../models/quiet-logger.js'
 import { writeInto } from '../models/temporary-repository.js'
 import { IDENTITY_DTYPES, identityModel, loopModel, twoInputs } from '../onnx/models.js'
+import type { AnyServing } from '../../src/serving.js'
 import type { Subject } from './subject.js'
 
 export const exampleModels = fileURLToPath(new URL('../../examples/models/', import.meta.url))
@@ -16,16 +17,14 @@ export const exampleModels = fileURLToPath(new URL('../../examples/models/', imp
 const token = 'a token of the tests'.replaceAll(' ', '-')
 
 /**
- * Serves, ready, in a framework by its name in the contract and over gRPC: `identity_<dtype>` (x, y: [batch, 3]), `pair`, `slow` (1 s),
- * and the examples.
+ * Serves, ready, in a framework by its name in the contract and over gRPC: `identity_<dtype>` (x, y: [batch, 3]),
+ * `pair`, `slow` (1 s), and the examples.
  * @param models further ones, as `.onnx` files by name
  */
 export async function startOurs(
   framework: string,
   models: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<Subject> {
-  const host = hosts.find(({ name }) => name === framework)
-  if (host === undefined) throw new Error(`there is no ${framework}`)
   const folder = mkdtempSync(join(tmpdir(), 'mlserving-'))
   for (const dtype of IDENTITY_DTYPES) {
     writeInto(folder, `identity_${dtype}/1/model.onnx`, identityModel({ dtype }))
@@ -36,10 +35,24 @@ export async function startOurs(
   cpSync(exampleModels, folder, { recursive: true })
 
   const serving = createServing({ repository: folder, logger: quietLogger() })
+  const subject = await listen(framework, asAny(serving))
+  return {
+    ...subject,
+    [Symbol.asyncDispose]: async () => {
+      await subject[Symbol.asyncDispose]()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Lets a serving, once it is ready, be asked over HTTP and gRPC, and closes it with them. */
+export async function listen(framework: string, serving: AnyServing): Promise<Subject> {
+  const host = hosts.find(({ name }) => name === framework)
+  if (host === undefined) throw new Error(`there is no ${framework}`)
   await serving.ready()
   const admin = { token }
-  const http = await host.start(asAny(serving), { admin })
-  const grpc = grpcServer(asAny(serving), { port: 0, admin })
+  const http = await host.start(serving, { admin })
+  const grpc = grpcServer(serving, { port: 0, admin })
   const grpcPort = await grpc.listen()
   return {
     addresses: { http: http.origin.replace('http://', ''), grpc: `127.0.0.1:${grpcPort}` },
@@ -48,7 +61,6 @@ export async function startOurs(
       await http[Symbol.asyncDispose]()
       await grpc.close()
       await serving.close()
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }
