@@ -41,12 +41,13 @@ export async function modelConfiguration(
   const { inputs = [], outputs = [], maxBatchSize = 0 } = about ?? {}
   const state = models.get(model).versions.find((each) => each.version === name)
   const { instances = 1, providers = ['cpu'], batching } = state ?? {}
-  const platform = platforms[models.kindOf(model)]
+  const kind = models.kindOf(model)
+  const platform = platforms[kind]
   const tensor = (info: TensorInfo) => tensorConfiguration(info, maxBatchSize > 0)
   return {
     name: model,
     platform,
-    backend: about === undefined ? platform : 'onnxruntime',
+    backend: kind === 'onnx' ? 'onnxruntime' : platform,
     max_batch_size: maxBatchSize,
     input: inputs.map(tensor),
     output: outputs.map(tensor),

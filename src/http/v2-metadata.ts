@@ -90,6 +90,7 @@ export const platforms = {
   onnx: 'onnxruntime_onnx',
   custom: 'mlserving_custom',
   pipeline: 'mlserving_pipeline',
+  backend: 'mlserving_remote',
 } as const
 
 function tensorMetadata({ name, dtype, shape }: TensorInfo): TensorMetadata {

@@ -5,7 +5,7 @@ import type { Backend } from '../models/backend.js'
 import { statedSafety } from '../models/batch-safety.js'
 import { VersionCodec, type CodecOptions } from '../models/codec.js'
 import type { LoadedModel, LoadObserver } from '../models/loaded-model.js'
-import type { CustomModelOptions } from '../models/model-config.js'
+import { maxBatchSizeOf, type CustomModelOptions } from '../models/model-config.js'
 import { Endpoint } from './endpoint.js'
 import { Failover } from './failover.js'
 import { HealthChecks } from './health-checks.js'
@@ -158,6 +158,7 @@ function modelOf(label: string, session: RemoteSession, options: BackendOptions)
   return {
     codec,
     tensors: codec.tensors,
+    tensorInterface: codec.tensorInterface(maxBatchSizeOf(batching)),
     executor: executorOf(session, { isBatching: () => isBatching }),
     batchable: codec.batched ? batchedFeeds : wholeFeeds,
     batchSafety: statedSafety({
