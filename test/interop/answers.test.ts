@@ -15,7 +15,7 @@ import {
   textClassifier,
   transformer,
 } from '../onnx/models.js'
-import { exampleModels, startOurs } from './our-server.js'
+import { exampleModels, frameworks, startOurs, transportsOf } from './our-server.js'
 import { clients } from './python-process.js'
 import { answerOfRuntime } from './runtime.js'
 import { numbers, sample } from './samples.js'
@@ -54,7 +54,6 @@ const made: Readonly<Record<string, readonly [model: Uint8Array, feeds: Feeds]>>
 
 interface Case {
   readonly model: string
-  readonly version?: string
   readonly artifact: Uint8Array
   readonly feeds: Feeds
   /** Default: all. */
@@ -91,7 +90,7 @@ describe.skipIf(clients === undefined)(
     })
     afterAll(() => python[Symbol.asyncDispose]())
 
-    describe.each(['Express 5', 'Fastify 5'])('by mlserving in %s', (framework) => {
+    describe.each(frameworks)('by mlserving in %s', (framework) => {
       let subject: Subject
       beforeAll(async () => {
         const artifacts = Object.entries(made).map(([model, [artifact]]) => [model, artifact] as const)
@@ -99,26 +98,21 @@ describe.skipIf(clients === undefined)(
       })
       afterAll(() => subject[Symbol.asyncDispose]())
 
-      describe.each(styles)('over HTTP, %s', (style) => {
-        const client = () => new TritonClient(python, 'http', style, subject.addresses.http ?? '')
-        it.each(cases)('$model, in bytes', ({ model, feeds, outputs }) =>
-          answersAlike(client(), { model, feeds, binary: true, outputs }),
-        )
-        it.each(cases.filter(({ feeds }) => !hasFloat16(feeds)))(
-          '$model, in JSON',
-          ({ model, feeds, outputs }) => answersAlike(client(), { model, feeds, binary: false, outputs }),
-        )
-      })
+      for (const transport of transportsOf(framework)) {
+        describe.each(styles)(`over ${transport}, %s`, (style) => {
+          const client = () => new TritonClient(python, transport, style, subject.addresses[transport] ?? '')
+          it.each(cases)('$model, in bytes', (asked) => answersAlike(client(), asked, true))
+          // Over gRPC tritonclient has nothing but bytes.
+          const inJson = transport === 'http' ? cases.filter(({ feeds }) => !hasFloat16(feeds)) : []
+          it.each(inJson)('$model, in JSON', (asked) => answersAlike(client(), asked, false))
+        })
+      }
     })
 
     async function answersAlike(
       client: TritonClient,
-      {
-        model,
-        feeds,
-        binary,
-        outputs,
-      }: { model: string; feeds: Feeds; binary: boolean; outputs?: readonly string[] | undefined },
+      { model, feeds, outputs }: Case,
+      binary: boolean,
     ): Promise<void> {
       const wanted = expected.get(model) ?? {}
       const { tensors } = await client.infer({

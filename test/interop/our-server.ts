@@ -11,18 +11,29 @@ import { writeInto } from '../models/temporary-repository.js'
 import { IDENTITY_DTYPES, identityModel, loopModel, twoInputs } from '../onnx/models.js'
 import type { AnyServing } from '../../src/serving.js'
 import type { Subject } from './subject.js'
+import type { Transport } from './triton-client.js'
 
 export const exampleModels = fileURLToPath(new URL('../../examples/models/', import.meta.url))
+
+/** By their names in the contract. */
+export const frameworks = ['Express 5', 'Fastify 5'] as const
+
+type Framework = (typeof frameworks)[number]
+
+/** What is asked of a framework's server: once is enough of gRPC, which is the same beside each. */
+export function transportsOf(framework: Framework): readonly Transport[] {
+  return framework === 'Express 5' ? ['http', 'grpc'] : ['http']
+}
 
 const token = 'a token of the tests'.replaceAll(' ', '-')
 
 /**
- * Serves, ready, in a framework by its name in the contract and over gRPC: `identity_<dtype>` (x, y: [batch, 3]),
+ * Serves, ready, in a framework and over gRPC: `identity_<dtype>` (x, y: [batch, 3]),
  * `pair`, `slow` (1 s), and the examples.
  * @param models further ones, as `.onnx` files by name
  */
 export async function startOurs(
-  framework: string,
+  framework: Framework,
   models: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<Subject> {
   const folder = mkdtempSync(join(tmpdir(), 'mlserving-'))
@@ -46,7 +57,7 @@ export async function startOurs(
 }
 
 /** Lets a serving, once it is ready, be asked over HTTP and gRPC, and closes it with them. */
-export async function listen(framework: string, serving: AnyServing): Promise<Subject> {
+export async function listen(framework: Framework, serving: AnyServing): Promise<Subject> {
   const host = hosts.find(({ name }) => name === framework)
   if (host === undefined) throw new Error(`there is no ${framework}`)
   await serving.ready()

@@ -131,6 +131,14 @@ export function isOurOwn(client: () => TritonClient, subject: () => Subject): vo
     expect((await failureOf(asked)).status).toBe('400')
   })
 
+  it('leaves what is cancelled, and answers the next', async () => {
+    if (client().transport === 'http' || client().style === 'aio') return
+    const slow = { model: 'slow', inputs: { x: numbers([1, 4]) } }
+    const outcome = await client().cancelInference(slow)
+    expect(outcome).toMatchObject({ error: { kind: 'server', status: 'StatusCode.CANCELLED' } })
+    expect((await client().infer({ model: identity, inputs: { x } })).tensors['y']).toEqual(x)
+  })
+
   it('refuses text that is not UTF-8', async () => {
     const raw = Buffer.from([2, 0, 0, 0, 0xff, 0xfe]).toString('base64')
     const input = { name: 'text', datatype: 'BYTES', shape: [1], raw, binary: true }

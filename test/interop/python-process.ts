@@ -30,6 +30,9 @@ export class PythonProcess implements AsyncDisposable {
   ) {
     const keep = (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-4000))
     child.stderr?.setEncoding('utf8').on('data', keep)
+    const kill = () => child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
   }
 
   /**
@@ -43,8 +46,6 @@ export class PythonProcess implements AsyncDisposable {
   ) {
     const child = spawn(join(programs, program), args, {
       cwd,
-      // A group of its own: servers have processes of their own, which end with it.
-      detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
       env: {
         ...process.env,
@@ -77,21 +78,11 @@ export class PythonProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const { child } = this
-    if (child.exitCode === null && child.signalCode === null) {
-      const ended = once(child, 'exit')
-      signalGroup(child, 'SIGTERM')
-      await Promise.race([ended, setTimeout(stopLimitMs, undefined, { ref: false })])
-    }
-    signalGroup(child, 'SIGKILL')
-  }
-}
-
-function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
-  if (pid === undefined) return
-  try {
-    process.kill(-pid, signal)
-  } catch {
-    // All of it has ended.
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill('SIGTERM')
+    await Promise.race([ended, setTimeout(stopLimitMs, undefined, { ref: false })])
+    child.kill('SIGKILL')
   }
 }
 

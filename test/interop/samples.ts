@@ -16,7 +16,7 @@ const values = {
   // The bits: 1, -2, the largest, the smallest.
   float16: [0x3c00, 0xc000, 0x7bff, 0x0001],
   float32: [0.1, -1e-45, 3.4028234663852886e38, 1 / 3, 16_777_216],
-  float64: [0.1, -5e-324, Number.MAX_VALUE, 1 / 3, 9_007_199_254_740_993],
+  float64: [0.1, -5e-324, Number.MAX_VALUE, 1 / 3, 2 ** 53],
   string: ['', 'a "quoted" line\n', 'Grüße', '日本語 🎉'],
 } as const satisfies Record<DType, readonly (number | bigint | string)[]>
 
@@ -39,7 +39,7 @@ export function sample(
   ]
   const data = Array.from({ length: elementCount(shape) }, (_, i) => pool[i % pool.length])
   if (dtype === 'string') return { dtype, shape, data: data as string[] }
-  return { dtype, shape, data: Reflect.construct(typedArrays[dtype], [data]) } as Tensor
+  return { dtype, shape, data: Reflect.construct(typedArrays[dtype], [data]) }
 }
 
 /** Float32 numbers between -1 and 1, the same at each run. */
