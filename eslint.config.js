@@ -34,6 +34,7 @@ const packages = new Map([
   ['fastify', /^adapters\/fastify\//],
   ['fastify-plugin', /^adapters\/fastify\//],
   ['cockatiel', /^src\/remote\//],
+  ['@grpc/grpc-js', /^(adapters\/grpc|src\/remote)\//],
   ['mlserving', /^$/],
 ])
 

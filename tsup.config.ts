@@ -8,6 +8,7 @@ export default defineConfig({
     fastify: 'adapters/fastify/index.ts',
     client: 'src/client/index.ts',
     remote: 'src/remote/index.ts',
+    grpc: 'adapters/grpc/index.ts',
     testing: 'src/testing/index.ts',
   },
   format: ['esm', 'cjs'],

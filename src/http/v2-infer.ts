@@ -89,22 +89,14 @@ function jsonLengthOf({ headers }: HttpRequest): number | undefined {
 
 function inferResponse(
   serving: AnyServing,
-  { outputs, meta }: Inference,
+  inference: Inference,
   requested: readonly RequestedOutput[] | undefined,
   binaryOutputs: boolean,
   id: string | undefined,
 ): HttpResponse {
-  const { model, version, degraded } = meta
-  const all = (): RequestedOutput[] =>
-    Object.keys(outputs).map((name) => ({ name, isBinary: binaryOutputs, classes: undefined }))
-  const answered: ResponseOutput[] = (requested ?? all()).map(({ name, isBinary, classes }) => {
-    const tensor = outputs[name]
-    if (tensor === undefined) throw new ServingError('INTERNAL', `the run gave no output "${name}"`)
-    if (classes === undefined) return { name, tensor, isBinary }
-    const { hasRows = false, classes: labels } = serving.models.tensorInterface(model, version) ?? {}
-    return { name, isBinary, tensor: topClasses({ name, tensor, hasRows, labels: labels?.[name] }, classes) }
-  })
-  const { body, jsonLength } = writeInferResponse({ model, version, id, outputs: answered })
+  const { model, version, degraded } = inference.meta
+  const outputs = responseOutputs(serving, inference, requested, binaryOutputs)
+  const { body, jsonLength } = writeInferResponse({ model, version, id, outputs })
   return {
     status: 200,
     headers: {
@@ -115,6 +107,25 @@ function inferResponse(
     },
     body,
   }
+}
+
+/** The outputs that were asked for, in that order, or all; with classes in the place of scores where those were. */
+export function responseOutputs(
+  { models }: AnyServing,
+  { outputs, meta }: Inference,
+  requested: readonly RequestedOutput[] | undefined,
+  binaryOutputs: boolean,
+): ResponseOutput[] {
+  const { model, version } = meta
+  const all = (): RequestedOutput[] =>
+    Object.keys(outputs).map((name) => ({ name, isBinary: binaryOutputs, classes: undefined }))
+  return (requested ?? all()).map(({ name, isBinary, classes }) => {
+    const tensor = outputs[name]
+    if (tensor === undefined) throw new ServingError('INTERNAL', `the run gave no output "${name}"`)
+    if (classes === undefined) return { name, tensor, isBinary }
+    const { hasRows = false, classes: labels } = models.tensorInterface(model, version) ?? {}
+    return { name, isBinary, tensor: topClasses({ name, tensor, hasRows, labels: labels?.[name] }, classes) }
+  })
 }
 
 function invalid(message: string): ServingError {
