@@ -33,8 +33,8 @@ const packages = new Map([
   ['express', /^adapters\/express\//],
   ['fastify', /^adapters\/fastify\//],
   ['fastify-plugin', /^adapters\/fastify\//],
-  ['@grpc/grpc-js', /^adapters\/grpc\//],
   ['cockatiel', /^src\/remote\//],
+  ['@grpc/grpc-js', /^(adapters\/grpc|src\/remote)\//],
   ['mlserving', /^$/],
 ])
 

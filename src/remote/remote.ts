@@ -3,6 +3,7 @@ import { ServingError } from '../errors.js'
 import type { OutputSpec } from '../models/codec.js'
 import type { Json, Model } from '../models/definition.js'
 import { checkFields } from '../options.js'
+import { GrpcConnection } from './grpc-connection.js'
 import { RemoteBackend } from './remote-backend.js'
 import { accessFields, remoteFields, type RemoteAccess, type RemoteOptions } from './remote-options.js'
 import type { RemoteServer } from './remote-server.js'
@@ -28,6 +29,12 @@ export function remote<P = Json, O = unknown, const S extends OutputSpec = Outpu
   return { kind: 'backend', options: { ...withoutAccess(options), backend } } as unknown as Model<I, O>
 }
 
+/** How the addresses of each protocol look, and what a message says of that. */
+const addresses = {
+  rest: [/^https?:\/\//, 'http://host:port or https://host'],
+  grpc: [/^(grpcs?:\/\/)?[^/]+$/, 'host:port, grpc://host:port or grpcs://host:port'],
+} as const
+
 /** What of the options is missing, or does not go together. */
 function objection(options: Partial<RemoteAccess>): string | undefined {
   const { url, urls, model, version, remoteVersions = {}, protocol, binary } = options
@@ -45,8 +52,9 @@ function objection(options: Partial<RemoteAccess>): string | undefined {
     ...(url === undefined ? [] : [url]),
     ...versions.flatMap((each) => each.urls ?? []),
   ]
-  const wrong = protocol === 'grpc' ? undefined : all.find((each) => !/^https?:\/\//.test(each))
-  return wrong === undefined ? undefined : `"${wrong}" is no http:// or https:// address.`
+  const [address, expected] = addresses[protocol ?? 'rest']
+  const wrong = all.find((each) => !address.test(each))
+  return wrong === undefined ? undefined : `"${wrong}" is no address of the form ${expected}.`
 }
 
 /** What the core reads of the options: all but how the model is reached. */
@@ -60,6 +68,6 @@ function connector({
   headers = {},
   binary,
 }: RemoteAccess): (url: string) => RemoteServer | Promise<RemoteServer> {
-  if (protocol === 'grpc') throw new ServingError('INVALID_OPTIONS', 'remote(): gRPC is not there yet.')
+  if (protocol === 'grpc') return (url) => GrpcConnection.open(url, headers)
   return (url) => new InferenceClient({ url, headers, retries: 0, ...(binary !== undefined && { binary }) })
 }

@@ -364,7 +364,7 @@ describe('health checks', () => {
     expect((await serving.predict('m', input)).prediction).toEqual([1, 2])
     second.fault = 'none'
     first.isReady = true
-    await expect.poll(() => warnings.at(-1)).toContain(`${first.url} is ready again`)
+    await expect.poll(() => warnings).toContain(`m@1: ${first.url} is ready again`)
     first.asked.length = 0
     await serving.predict('m', input)
     expect(first.asked).toHaveLength(1)
@@ -461,10 +461,11 @@ describe('remote()', () => {
     [{ model: undefined }, 'model is missing'],
     [{ url: undefined }, 'url or urls is missing'],
     [{ urls: ['http://b'] }, 'url and urls say the same'],
-    [{ url: 'a:8000' }, '"a:8000" is no http:// or https:// address'],
+    [{ url: 'a:8000' }, '"a:8000" is no address of the form http://'],
     [{ version: '1', remoteVersions: { a: {} } }, 'version and remoteVersions say the same'],
     [{ remoteVersions: { '/': {} } }, 'remoteVersions must be an object of versions by name'],
     [{ protocol: 'grpc', binary: true }, 'binary is of REST'],
+    [{ protocol: 'grpc' }, '"http://a" is no address of the form host:port'],
     [{ retrys: 1 }, 'Did you mean "retries"?'],
     [{ circuit: { openMs: 0 } }, 'circuit: openMs must be'],
     [{ signature: { inputs: [{ name: 'x', dtype: 'float', shape: [] }] } }, 'inputs must be a list of'],
