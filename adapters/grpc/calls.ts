@@ -1,18 +1,18 @@
 import type { Metadata } from '@grpc/grpc-js'
 import type { RequestContext } from '../../src/http/door-options.js'
-import { responseOutputs } from '../../src/http/v2-infer.js'
-import {
-  isModelReady,
-  modelMetadata,
-  serverMetadata,
-  type TensorMetadata,
-} from '../../src/http/v2-metadata.js'
+import { modelConfiguration } from '../../src/http/v2-config.js'
+import { responseOutputs, wishesOf } from '../../src/http/v2-infer.js'
+import { isModelReady, modelMetadata, serverMetadata } from '../../src/http/v2-metadata.js'
+import { loadModel, repositoryIndex, unloadModel } from '../../src/http/v2-repository.js'
+import { modelStatistics } from '../../src/http/v2-statistics.js'
 import type { PredictOptions } from '../../src/prediction.js'
 import type { AnyServing } from '../../src/serving.js'
 import { grpcResponse, readGrpcRequest } from '../../src/v2/grpc-infer.js'
 import type { ModelInferRequest } from '../../src/v2/grpc-messages.js'
 import type { inferenceMethods, InferenceMethod } from '../../src/v2/grpc-service.js'
+import type { RequestParameters } from '../../src/v2/parameters.js'
 import type { MessageOf, WrittenOf } from '../../src/v2/protobuf/message.js'
+import { configMessage, metadataMessage, statisticsMessage } from './answers.js'
 
 /** What a call's handler works with. */
 export interface Exchange<Q> {
@@ -43,74 +43,92 @@ export interface Handler<Q, A> {
 }
 
 type Methods = typeof inferenceMethods
+type Written<M extends InferenceMethod> = WrittenOf<Methods[M]['response']>
 type Handlers = {
-  readonly [M in InferenceMethod]: Handler<
-    MessageOf<Methods[M]['request']>,
-    WrittenOf<Methods[M]['response']>
-  >
+  readonly [M in InferenceMethod]: Handler<MessageOf<Methods[M]['request']>, Written<M>>
 }
 
-/** The calls of the Open Inference Protocol, version 2. */
-export const inferenceHandlers: Partial<Handlers> = {
+/** The calls of the Open Inference Protocol, version 2, and of its extensions. */
+export const inferenceHandlers: Handlers = {
   ServerLive: { answer: () => ({ live: true }) },
   ServerReady: {
     answer: ({ serving, isClosing }) => ({ ready: !isClosing && serving.readiness().status === 'ready' }),
   },
   ModelReady: {
-    answer: async ({ serving, request }) => {
-      if (!serving.models.isListed) await serving.models.listed()
-      const { name, version } = request
-      return { ready: serving.models.has(name) && isModelReady(serving, name, named(version)) }
+    answer: async ({ serving, request: { name, version } }) => {
+      await serving.models.listed()
+      return { ready: serving.models.has(name) && isModelReady(serving, name, given(version)) }
     },
   },
   ServerMetadata: { answer: ({ serverName, isAdministered }) => serverMetadata(serverName, isAdministered) },
   ModelMetadata: {
     answer: async ({ serving, request: { name, version }, signal }) => {
-      const { inputs, outputs, ...rest } = await modelMetadata(serving, name, named(version), signal)
-      return { ...rest, inputs: inputs.map(withLongShape), outputs: outputs.map(withLongShape) }
+      const { inputs, outputs, ...rest } = await modelMetadata(serving, name, given(version), signal)
+      return { ...rest, inputs: inputs.map(metadataMessage), outputs: outputs.map(metadataMessage) }
     },
   },
   ModelInfer: { access: 'context', answer: infer },
+  ModelConfig: {
+    answer: async ({ serving, request: { name, version }, signal }) => ({
+      config: configMessage(await modelConfiguration(serving, name, given(version), signal)),
+    }),
+  },
+  ModelStatistics: {
+    answer: async ({ serving, request: { name, version } }) => {
+      await serving.models.listed()
+      const { model_stats } = modelStatistics(serving, given(name), given(version))
+      return { model_stats: model_stats.map(statisticsMessage) }
+    },
+  },
+  RepositoryIndex: {
+    access: 'admin',
+    answer: async ({ serving, request: { ready } }) => ({ models: await repositoryIndex(serving, ready) }),
+  },
+  RepositoryModelLoad: {
+    access: 'admin',
+    answer: async ({ serving, request, actor, requestId }) => {
+      const parameters = Object.fromEntries(request.parameters)
+      await loadModel(serving, request.model_name, parameters, { actor, requestId })
+      return {}
+    },
+  },
+  RepositoryModelUnload: {
+    access: 'admin',
+    answer: async ({ serving, request, actor, requestId }) => {
+      await unloadModel(serving, request.model_name, { actor, requestId })
+      return {}
+    },
+  },
 }
 
-/** Clients leave the version open with an empty name. */
-function named(version: string): string | undefined {
-  return version === '' ? undefined : version
+/** A name; protobuf has an empty text for one that was not given. */
+function given(name: string): string | undefined {
+  return name === '' ? undefined : name
 }
 
-function withLongShape({ shape, ...rest }: TensorMetadata) {
-  return { ...rest, shape: BigInt64Array.from(shape, BigInt) }
-}
-
-async function infer(
-  exchange: Exchange<ModelInferRequest>,
-): Promise<WrittenOf<Methods['ModelInfer']['response']>> {
-  const { serving, request, context, metadata } = exchange
+async function infer(exchange: Exchange<ModelInferRequest>): Promise<Written<'ModelInfer'>> {
+  const { serving, request, metadata } = exchange
   if (serving.refusal !== undefined) throw serving.refusal
   const { id, inputs, outputs, parameters } = readGrpcRequest(request)
-  const { binaryOutputs, ...wishes } = parameters
-  const options = optionsOf(exchange, { ...wishes, ...context })
   const names = outputs?.map(({ name }) => name)
   const inference = await serving.infer(
     request.model_name,
     { inputs, outputs: names, transfer: true },
-    { version: named(request.model_version) ?? 'latest', ...options },
+    optionsOf(exchange, parameters),
   )
   const { model, version, degraded } = inference.meta
   if (degraded !== undefined) metadata.set('x-mlserving-degraded', degraded)
-  return grpcResponse({
-    model,
-    version,
-    id,
-    outputs: responseOutputs(serving, inference, outputs, binaryOutputs),
-  })
+  const answered = responseOutputs(serving, inference, outputs, parameters.binaryOutputs)
+  return grpcResponse({ model, version, id, outputs: answered })
 }
 
 /** The wishes of the request and the host, bounded by the call's own deadline. */
 function optionsOf(
-  { signal, requestId, timeoutMs = Infinity }: Exchange<unknown>,
-  wishes: PredictOptions,
+  { request, context, requestId, signal, timeoutMs = Infinity }: Exchange<ModelInferRequest>,
+  parameters: RequestParameters,
 ): PredictOptions {
+  const wishes = wishesOf(context, parameters)
+  const { version = given(request.model_version) ?? 'latest' } = wishes
   const bound = Math.min(timeoutMs, wishes.timeoutMs ?? Infinity)
-  return { ...wishes, signal, requestId, ...(bound < Infinity && { timeoutMs: bound }) }
+  return { ...wishes, version, requestId, signal, ...(bound < Infinity && { timeoutMs: bound }) }
 }

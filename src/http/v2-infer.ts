@@ -9,6 +9,7 @@ import type { RequestParameters } from '../v2/parameters.js'
 import { writeInferResponse, type ResponseOutput } from '../v2/infer-response.js'
 import { checkMediaType, readChunks, readJsonObject, unsupportedType, type BodyLimits } from './body.js'
 import { compressed } from './compression.js'
+import type { RequestContext } from './door-options.js'
 import type { HttpRequest, HttpResponse } from './exchange.js'
 import { parseJsonObject } from './json.js'
 import { isJsonType, matchesType } from './media-type.js'
@@ -39,17 +40,19 @@ function answer(
     .then((response) => compressed(response, request.headers))
 }
 
-/** What the host says of the request wins over what it says itself. */
-function optionsOf(
-  { request, context, requestId }: Exchange,
+function optionsOf({ request, context, requestId }: Exchange, parameters: RequestParameters): PredictOptions {
+  const { version = request.params.version ?? 'latest' } = context
+  return { ...wishesOf(context, parameters), version, requestId, signal: request.signal }
+}
+
+/** What the host says of a request wins over what it says itself. */
+export function wishesOf(
+  context: RequestContext,
   { priority: asked, timeoutMs: askedMs }: RequestParameters,
-): PredictOptions {
-  const { version = request.params.version ?? 'latest', priority = asked, timeoutMs = askedMs } = context
+): RequestContext {
+  const { priority = asked, timeoutMs = askedMs } = context
   return {
     ...context,
-    version,
-    requestId,
-    signal: request.signal,
     ...(priority !== undefined && { priority }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   }

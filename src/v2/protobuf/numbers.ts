@@ -134,13 +134,13 @@ function fixedLayout(type: Wire, elementBytes: number): Layout {
   }
 }
 
-export const bools = (number: number) => numbers(number, Uint8Array, boolLayout)
-export const int32s = (number: number) => numbers(number, Int32Array, int32Layout)
-export const uint32s = (number: number) => numbers(number, Uint32Array, uint32Layout)
-export const int64s = (number: number) => numbers(number, BigInt64Array, int64Layout)
-export const uint64s = (number: number) => numbers(number, BigUint64Array, int64Layout)
-export const floats = (number: number) => numbers(number, Float32Array, floatLayout)
-export const doubles = (number: number) => numbers(number, Float64Array, doubleLayout)
+export const bools = (number: number) => numbers<Uint8Array>(number, Uint8Array, boolLayout)
+export const int32s = (number: number) => numbers<Int32Array>(number, Int32Array, int32Layout)
+export const uint32s = (number: number) => numbers<Uint32Array>(number, Uint32Array, uint32Layout)
+export const int64s = (number: number) => numbers<BigInt64Array>(number, BigInt64Array, int64Layout)
+export const uint64s = (number: number) => numbers<BigUint64Array>(number, BigUint64Array, int64Layout)
+export const floats = (number: number) => numbers<Float32Array>(number, Float32Array, floatLayout)
+export const doubles = (number: number) => numbers<Float64Array>(number, Float64Array, doubleLayout)
 
 /** Each ends with the one of its bytes that has no upper bit. */
 function countVarints(packed: Uint8Array): number {

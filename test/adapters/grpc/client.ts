@@ -41,6 +41,11 @@ export class TestClient {
     return this.#unary(definitionOf(method), () => Buffer.from(bytes), {})
   }
 
+  /** Asks by a path, which need be no method's. */
+  path(path: string): Call {
+    return this.#unary({ ...definitionOf('ServerLive'), path }, () => Buffer.alloc(0), {})
+  }
+
   #unary(
     { path, responseDeserialize }: ReturnType<typeof definitionOf>,
     serialize: (value: object) => Buffer,

@@ -106,10 +106,12 @@ describe('a request with raw contents', () => {
   test('takes several inputs in the order of the contents, whatever their places in the message', async () => {
     const answer = await infer({
       model_name: 'two',
-      inputs: [input('b', 'FP32', [1, 2]), input('a', 'FP32', [1, 2])],
-      raw_input_contents: [float32Bytes(10, 20), float32Bytes(1, 2)],
+      inputs: [input('b', 'INT64', [1, 1]), input('a', 'FP32', [1, 2])],
+      outputs: [{ name: 'next' }, { name: 'sum' }],
+      raw_input_contents: [Buffer.from(BigInt64Array.of(10n).buffer), float32Bytes(1, 2)],
     })
-    expect(answer.raw_output_contents).toEqual([float32Bytes(11, 22)])
+    const next = Buffer.from(BigInt64Array.of(11n).buffer)
+    expect(answer.raw_output_contents).toEqual([next, float32Bytes(13)])
   })
 
   test.each([0, 1, 2, 3])('is read the same where its numbers lie %i bytes off', async (length) => {
@@ -118,22 +120,23 @@ describe('a request with raw contents', () => {
   })
 
   test.each([
-    ['no rows', 'identity', [0, 3], Buffer.alloc(0)],
-    ['a scalar', 'scalar', [], float32Bytes(7)],
-  ])('may have %s', async (_what, model, shape, bytes) => {
+    ['no rows', 'identity', [0, 3], Buffer.alloc(0), Buffer.alloc(0)],
+    ['a scalar', 'scalar', [], float32Bytes(7), float32Bytes(14)],
+    ['a fixed batch', 'fixed', [1, 4], float32Bytes(1, 2, 3, 4), float32Bytes(2, 4, 6, 8)],
+  ])('may have %s', async (_what, model, shape, bytes, expected) => {
     const { outputs, raw_output_contents: raws } = await infer({
       model_name: model,
       inputs: [x(...shape)],
       raw_input_contents: [bytes],
     })
     expect(outputs).toMatchObject([{ shape: shape.map(String) }])
-    expect(raws).toEqual([bytes])
+    expect(raws).toEqual([expected])
   })
 
   test('may ask for a version', async () => {
-    expect(await infer({ ...one, model_name: 'versions', model_version: '1' })).toMatchObject({
-      model_version: '1',
-    })
+    await serving.models.load('versions', '1')
+    const answer = await infer({ ...one, model_name: 'versions', model_version: '1' })
+    expect(answer).toMatchObject({ model_version: '1' })
   })
 })
 
