@@ -77,7 +77,7 @@ export interface RemoteAccess {
   readonly healthIntervalMs?: number
   /** Runs under way at once. Default: 8. */
   readonly concurrency?: number
-  /** When a server that fails is left alone. Default: after 5 failures in a row, for 10 seconds. */
+  /** When a server that fails is left alone. Default: after 5 failures in a row, for 10,000 ms. */
   readonly circuit?: CircuitOptions
 }
 

@@ -31,21 +31,23 @@ export class V2Server {
     private readonly metadata: object,
   ) {}
 
-  /** Listens on a free port, or a given one. */
-  static async start(versions: string[] = ['1'], metadata: object = {}, port = 0): Promise<V2Server> {
-    const server = new V2Server(versions, metadata)
-    server.#server.listen(port, '127.0.0.1')
-    await once(server.#server, 'listening')
+  /** Listens on a free port until the test is over. */
+  static async start(versions?: string[], metadata?: object): Promise<V2Server> {
+    const server = await V2Server.open(versions, metadata)
     onTestFinished(() => server.stop())
     return server
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`
+  /** Listens on a free port until it is stopped. */
+  static async open(versions: string[] = ['1'], metadata: object = {}): Promise<V2Server> {
+    const server = new V2Server(versions, metadata)
+    server.#server.listen(0, '127.0.0.1')
+    await once(server.#server, 'listening')
+    return server
   }
 
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
   }
 
   async stop(): Promise<void> {
