@@ -1,4 +1,5 @@
 import type { Metadata } from '@grpc/grpc-js'
+import { ServingError } from '../../src/errors.js'
 import type { RequestContext } from '../../src/http/door-options.js'
 import { modelConfiguration } from '../../src/http/v2-config.js'
 import { responseOutputs, wishesOf } from '../../src/http/v2-infer.js'
@@ -57,7 +58,7 @@ export const inferenceHandlers: Handlers = {
   ModelReady: {
     answer: async ({ serving, request: { name, version } }) => {
       await serving.models.listed()
-      return { ready: serving.models.has(name) && isModelReady(serving, name, given(version)) }
+      return { ready: isReady(serving, name, given(version)) }
     },
   },
   ServerMetadata: { answer: ({ serverName, isAdministered }) => serverMetadata(serverName, isAdministered) },
@@ -131,4 +132,14 @@ function optionsOf(
   const { version = given(request.model_version) ?? 'latest' } = wishes
   const bound = Math.min(timeoutMs, wishes.timeoutMs ?? Infinity)
   return { ...wishes, version, requestId, signal, ...(bound < Infinity && { timeoutMs: bound }) }
+}
+
+/** What there is not is not ready: clients of Triton expect an answer, and no error. */
+function isReady(serving: AnyServing, model: string, version: string | undefined): boolean {
+  try {
+    return isModelReady(serving, model, version)
+  } catch (error) {
+    if (ServingError.is(error, 'MODEL_NOT_FOUND', 'VERSION_NOT_FOUND')) return false
+    throw error
+  }
 }

@@ -31,7 +31,6 @@ export const statuses: Readonly<Record<ErrorCode, status>> = {
   OVERLOADED: status.UNAVAILABLE,
   WORKER_DIED: status.UNAVAILABLE,
   RUN_TIMEOUT: status.UNAVAILABLE,
-  REMOTE_UNAVAILABLE: status.UNAVAILABLE,
   CLOSED: status.UNAVAILABLE,
   TIMEOUT: status.DEADLINE_EXCEEDED,
   INTERNAL: status.INTERNAL,

@@ -27,7 +27,7 @@ describe.skipIf(clients === undefined)('MLServer', () => {
   })
 
   describe('behind remote()', () => {
-    servesBehindRemote(() => server, ['rest'], traits)
+    servesBehindRemote(() => server, ['rest', 'grpc'], traits)
 
     it("fails as the server does, in the server's words", async () => {
       await using serving = servingOf(['failing'], { url: urlOf(server, 'rest'), retries: 0 })

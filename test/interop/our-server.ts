@@ -25,6 +25,9 @@ export function transportsOf(framework: Framework): readonly Transport[] {
   return framework === 'Express 5' ? ['http', 'grpc'] : ['http']
 }
 
+/** A path that the server is mounted at as well. */
+export const below = 'api/models'
+
 const token = 'a token of the tests'.replaceAll(' ', '-')
 
 /**
@@ -62,7 +65,7 @@ export async function listen(framework: Framework, serving: AnyServing): Promise
   if (host === undefined) throw new Error(`there is no ${framework}`)
   await serving.ready()
   const admin = { token }
-  const http = await host.start(serving, { admin })
+  const http = await host.start(serving, { admin, also: [{ prefix: `/${below}` }] })
   const grpc = grpcServer(serving, { port: 0, admin })
   const grpcPort = await grpc.listen()
   return {

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import type { Tensor } from '../../src/tensor/tensor.js'
+import { below } from './our-server.js'
 import { failureOf } from './protocol-suite.js'
 import { numbers, sample } from './samples.js'
 import { statuses, type Subject } from './subject.js'
@@ -69,6 +70,19 @@ export function isOurOwn(client: () => TritonClient, subject: () => Subject): vo
     const { status, message } = await failureOf(client().infer(slow))
     expect(status).toBe(statusOf('deadline'))
     expect(message).toContain('slow')
+  })
+
+  it('is found below a path', async () => {
+    if (client().transport === 'grpc') return
+    const under = client().below(below)
+    expect(await under.call('is_server_ready')).toBe(true)
+    expect((await under.infer({ model: identity, inputs: { x } })).tensors['y']).toEqual(x)
+  })
+
+  it('refuses a stream of gRPC, which it does not have', async () => {
+    if (client().transport === 'http' || client().style === 'aio') return
+    const [outcome] = await client().inferOverStream([{ model: identity, inputs: { x } }])
+    expect(outcome).toMatchObject({ error: { kind: 'server', status: 'StatusCode.UNIMPLEMENTED' } })
   })
 
   it('refuses sequences', async () => {

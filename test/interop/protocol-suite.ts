@@ -143,6 +143,12 @@ function tells(client: () => TritonClient): void {
       successes: before.successes + 2,
     })
   })
+
+  it('counts each of its models', async () => {
+    const answer = await client().call('get_inference_statistics')
+    const names = (answer as { model_stats: { name: string }[] }).model_stats.map(({ name }) => name)
+    expect(names).toEqual(expect.arrayContaining(['pair', identity, 'slow']))
+  })
 }
 
 async function counts(client: TritonClient) {

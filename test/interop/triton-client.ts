@@ -122,9 +122,14 @@ export class TritonClient {
     private readonly process: TritonClientProcess,
     readonly transport: Transport,
     readonly style: Style,
-    /** Host and port. */
+    /** Host, port, and a path where there is one. */
     private readonly url: string,
   ) {}
+
+  /** The same before a path of the server. */
+  below(path: string): TritonClient {
+    return new TritonClient(this.process, this.transport, this.style, `${this.url}/${path}`)
+  }
 
   /**
    * Calls a method of tritonclient's with arguments as they are.

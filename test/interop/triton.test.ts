@@ -33,7 +33,7 @@ describe.skipIf(!hasTriton)('Triton Inference Server', () => {
   })
 
   describe('behind remote()', () => {
-    servesBehindRemote(() => server, ['rest'], traits)
+    servesBehindRemote(() => server, ['rest', 'grpc'], traits)
   })
 
   describe.skipIf(clients === undefined)('asked by tritonclient through mlserving', () => {

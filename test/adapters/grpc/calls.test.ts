@@ -63,14 +63,9 @@ describe('ModelReady', () => {
     ['lazy', '', true],
     ['broken', '', false],
     ['nobody', '', false],
+    ['two', '9', false],
   ])('of %s "%s" is %s', async (name, version, ready) => {
     expect(await client.call('ModelReady', { name, version })).toEqual({ ready })
-  })
-
-  test('of a version that there is not is NOT_FOUND', async () => {
-    expect((await failureOf(client.call('ModelReady', { name: 'two', version: '9' }))).code).toBe(
-      status.NOT_FOUND,
-    )
   })
 })
 

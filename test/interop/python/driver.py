@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import queue
 import sys
@@ -145,8 +146,10 @@ class Driver:
         answers = queue.Queue()
         client.start_stream(callback=lambda result, error: answers.put(error or result))
         try:
-            for one in requests:
-                client.async_stream_infer(**infer_arguments("grpc", one))
+            # What is wrong with the stream, the callback is told.
+            with contextlib.suppress(InferenceServerException):
+                for one in requests:
+                    client.async_stream_infer(**infer_arguments("grpc", one))
             return [outcome_of("grpc", answers.get(timeout=30)) for _ in requests]
         finally:
             client.stop_stream()
