@@ -19,25 +19,45 @@ const totals: Reporter = {
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** `--mode soak` runs the long tests, and only those. */
+interface Selection {
+  readonly include: string[]
+  readonly exclude?: string[]
+  readonly globalSetup?: string
+  readonly testTimeout: number
+}
+
+/** The tests of a mode, and only those: `soak` the long ones, `interop` those that need clients and servers of Python. */
+const selections: Readonly<Record<string, Selection>> = {
+  soak: { include: ['test/soak/**/*.test.ts', 'test/models/life-cycle.test.ts'], testTimeout: 600_000 },
+  interop: {
+    include: ['test/interop/**/*.test.ts'],
+    globalSetup: 'test/interop/environment.ts',
+    testTimeout: 60_000,
+  },
+}
+
+const others: Selection = {
+  include: ['test/**/*.test.ts'],
+  exclude: ['test/soak/**', 'test/interop/**'],
+  testTimeout: 30_000,
+}
+
 export default defineConfig(({ mode }) => ({
   plugins: [inlineWorkerVite()],
   resolve: {
     alias: [
       { find: /^mlserving$/, replacement: source('src/index.ts') },
-      { find: /^mlserving\/testing$/, replacement: source('src/testing/index.ts') },
-      { find: /^mlserving\/(express|fastify)$/, replacement: source('adapters/$1/index.ts') },
+      { find: /^mlserving\/(client|remote|testing)$/, replacement: source('src/$1/index.ts') },
+      { find: /^mlserving\/(express|fastify|grpc)$/, replacement: source('adapters/$1/index.ts') },
     ],
   },
   test: {
-    include:
-      mode === 'soak' ? ['test/soak/**/*.test.ts', 'test/models/life-cycle.test.ts'] : ['test/**/*.test.ts'],
-    exclude: mode === 'soak' ? [] : ['test/soak/**'],
+    exclude: [],
+    ...(selections[mode] ?? others),
     // onnxruntime-node may be loaded only once in a process: a fork for each file, never threads.
     pool: 'forks',
     isolate: true,
-    testTimeout: mode === 'soak' ? 600_000 : 30_000,
-    hookTimeout: 60_000,
+    hookTimeout: mode === 'interop' ? 180_000 : 60_000,
     // What is waited for comes when it comes: a slow machine is no failure.
     expect: { poll: { timeout: 20_000 } },
     reporters: ['default', totals],

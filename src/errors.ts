@@ -91,6 +91,11 @@ export const errorTable = {
     retryable: true,
     meaning: 'The artifact could not be fetched from where it lies, or kept on disk.',
   },
+  REMOTE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: 'No server that a remote model lies on answered as it should.',
+  },
   RUNTIME_MISSING: {
     status: 503,
     retryable: false,

@@ -1,5 +1,5 @@
 import { ServingError } from '../errors.js'
-import type { Session } from '../execution/session.js'
+import type { AnyPlace, Session } from '../execution/session.js'
 import { ownBuffers } from '../tensor/slab.js'
 import { bytesOf, concatRows, copyRows, signatureOf, sliceRows } from '../tensor/batch.js'
 import { copyOf, describeShape, elementCount, emptyLike, type Feeds, type Tensor } from '../tensor/tensor.js'
@@ -47,9 +47,12 @@ export interface FeedsExecutorOptions {
   readonly checkOutputs?: ((feeds: Feeds, outputs: Feeds) => void) | undefined
 }
 
+/** A session, wherever it runs. */
+type AnySession = Pick<Session, 'slots' | 'width' | 'mayHang' | 'run'> & { readonly placement: AnyPlace }
+
 /** A session as what runs batches. */
 export function executorOf(
-  session: Session,
+  session: AnySession,
   { isBatching, keepsFeeds = false, checkOutputs }: FeedsExecutorOptions,
 ): Executor<Feeds, Feeds> {
   /** What the session may take: a thread is given the buffers themselves, a process copies them anyway. */
@@ -64,9 +67,10 @@ export function executorOf(
     get width() {
       return session.width
     },
-    run: async (feeds) => {
+    ...(session.mayHang !== undefined && { mayHang: session.mayHang }),
+    run: async (feeds, context) => {
       const rows = batchedFeeds.rows(feeds)
-      const { outputs, computeMs, isRough } = await session.run(given(feeds))
+      const { outputs, computeMs, isRough } = await session.run(given(feeds), context)
       if (isBatching()) checkRows(outputs, rows)
       checkOutputs?.(feeds, outputs)
       return { result: outputs, computeMs, isRough }

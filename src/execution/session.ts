@@ -35,6 +35,9 @@ export interface LoadedArtifact {
 /** Where a session runs: in a worker thread, in a child process, or on the thread that asks. */
 export type Place = 'thread' | 'process' | 'inline'
 
+/** The same, or on another server. */
+export type AnyPlace = Place | 'remote'
+
 /** Of the errors of a worker that ended: another takes its place at once. */
 export const replacedSoon = { headers: { 'retry-after': '1' } } as const
 
@@ -57,6 +60,8 @@ export interface Session extends LoadedArtifact {
   readonly placement: Place
   /** How many permits one run takes. */
   readonly width: number
+  /** Whether a run may take any time, and can be left behind. Default: false, a run ends by itself. */
+  readonly mayHang?: boolean
   /** Sessions beside each other that it is made of. Default: 1. */
   readonly instances?: number
   /** What a later session of the artifact may begin with, where anything was learnt. */
@@ -65,9 +70,10 @@ export interface Session extends LoadedArtifact {
   readonly died: Promise<ServingError>
   /**
    * Runs one batch. The session takes ownership of the feeds' arrays and may detach them.
+   * @param context its `signal` aborts once nobody waits for the outputs any more; what can't be ended runs on
    * @throws ServingError INFERENCE_FAILED, RUN_TIMEOUT, or WORKER_DIED
    */
-  run(feeds: Feeds): Promise<RunResult>
+  run(feeds: Feeds, context?: { readonly signal: AbortSignal }): Promise<RunResult>
   /**
    * Waits for runs that were handed over, then gives everything back. A second call joins the first, and may cut it off.
    * @param isCutOff whether to wait only for runs that can't be ended: a process is killed

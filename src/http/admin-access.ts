@@ -80,7 +80,7 @@ export class AdminAccess {
    * The name of who is asking, or why it is refused.
    * @throws ServingError INVALID_OPTIONS where `authorize` gives no name; what `authorize` throws
    */
-  async actorOf(request: HttpRequest): Promise<string | ServingError> {
+  async actorOf(request: Pick<HttpRequest, 'headers' | 'source'>): Promise<string | ServingError> {
     if (this.#authorize === undefined) return this.#byToken(request)
     const actor: unknown = await this.#authorize(request.source as never)
     if (actor === undefined) return new ServingError('FORBIDDEN', 'the app does not let you use this route.')
@@ -91,7 +91,7 @@ export class AdminAccess {
     )
   }
 
-  #byToken({ headers }: HttpRequest): string | ServingError {
+  #byToken({ headers }: Pick<HttpRequest, 'headers'>): string | ServingError {
     const given = /^bearer +(\S+) *$/i.exec(headers.authorization?.toString() ?? '')?.[1]
     if (given === undefined) return unauthorized('send a token, as "authorization: Bearer <token>".', '')
     const candidate = digest(given)

@@ -6,7 +6,7 @@ import { checkFields, schemaOf, show, type Field, type Fields } from '../options
 import { readBytes, unsupportedType, type BodyLimits } from './body.js'
 import { json, type HttpRequest, type HttpResponse } from './exchange.js'
 import { checkJsonObject, parseJsonObject } from './json.js'
-import { isJsonType } from './media-type.js'
+import { isJsonType, matchesType } from './media-type.js'
 import type { Exchange } from './native.js'
 import type { Route } from './routes.js'
 import { adminSchema, labelName, modelName, versionName } from './schemas.js'
@@ -57,6 +57,7 @@ export function adminRoute<B extends Reasoned>(action: Action<B>): Route {
     method,
     path,
     group: 'admin',
+    access: 'admin',
     schema: adminSchema({
       operationId: action.operationId,
       summary: action.summary,
@@ -103,14 +104,21 @@ async function bodyOf<B>(
   return given as B
 }
 
-async function readFields(
+/**
+ * The fields of a body of JSON, where there is one.
+ * @param accepts what else its type may be: none that a form can have
+ * @throws ServingError UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST
+ */
+export async function readFields(
   request: HttpRequest,
   limits: BodyLimits,
+  accepts: readonly string[] = [],
 ): Promise<Readonly<Record<string, unknown>>> {
   const { body, headers } = request
   const type = headers['content-type']
   // Also where the host has parsed it: a page elsewhere can send a form in its visitor's name, but no JSON.
-  if (type !== undefined && !isJsonType(String(type))) throw unsupportedType(headers)
+  if (type !== undefined && !isJsonType(String(type)) && !matchesType(String(type), accepts))
+    throw unsupportedType(headers, accepts)
   const given = 'parsed' in body ? body.parsed : await readBytes(request, limits)
   if (given === undefined || given === null || given === '') return {}
   if (!(given instanceof Uint8Array)) return checkJsonObject(given, limits).fields

@@ -1,3 +1,5 @@
+import { endOfString, quote } from '../v2/long-integers.js'
+
 /** How far a JSON text is nested, and how many entries its lists and objects have in all. */
 export interface JsonShape {
   readonly depth: number
@@ -70,53 +72,11 @@ export function measureJson(text: string, limits: JsonShape): JsonShape {
   return { depth, elements }
 }
 
-/**
- * A valid JSON text in which each integer of 16 or more digits is a string that begins with `marker`: JSON.parse
- * would round it. What has a fraction or an exponent stays.
- */
-export function markLongIntegers(text: string, marker: string): string {
-  let marked = ''
-  let done = 0
-  let i = 0
-  while (i < text.length) {
-    const code = text.charCodeAt(i)
-    if (code === quote) {
-      i = endOfString(text, i)
-    } else if (isDigit(code)) {
-      const digits = i
-      while (isDigit(text.charCodeAt(i))) i++
-      if (isPartOfNumber(text.charCodeAt(i))) {
-        while (isPartOfNumber(text.charCodeAt(i)) || isDigit(text.charCodeAt(i))) i++
-      } else if (i - digits >= 16) {
-        const start = text.charCodeAt(digits - 1) === minus ? digits - 1 : digits
-        marked += `${text.slice(done, start)}"${marker}${text.slice(start, i)}"`
-        done = i
-      }
-    } else {
-      i++
-    }
-  }
-  return marked + text.slice(done)
-}
-
-const quote = 0x22
 const openBracket = 0x5b
 const closeBracket = 0x5d
 const openBrace = 0x7b
 const closeBrace = 0x7d
 const comma = 0x2c
-const minus = 0x2d
-const backslash = 0x5c
-
-/** The index behind the string that begins at `start`. */
-function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
-    let first = end
-    while (text.charCodeAt(first - 1) === backslash) first--
-    if ((end - first) % 2 === 0) return end + 1
-  }
-  return text.length
-}
 
 function isClosedNext(text: string, from: number): boolean {
   let i = from
@@ -127,13 +87,4 @@ function isClosedNext(text: string, from: number): boolean {
 
 function isWhiteSpace(code: number): boolean {
   return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
-}
-
-function isDigit(code: number): boolean {
-  return code >= 0x30 && code <= 0x39
-}
-
-/** What a number has besides digits: `.eE+-`. */
-function isPartOfNumber(code: number): boolean {
-  return code === 0x2e || code === 0x65 || code === 0x45 || code === 0x2b || code === minus
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { messageOf, ServingError } from '../errors.js'
 import { isPlainObject, show } from '../options.js'
-import { isSurelyWithin, markLongIntegers, measureJson, type JsonShape } from './json-scan.js'
+import { markLongIntegers } from '../v2/long-integers.js'
+import { isSurelyWithin, measureJson, type JsonShape } from './json-scan.js'
 import { copyValue, measureValue } from './json-value.js'
 
 /** The most that a JSON body may hold. */

@@ -10,7 +10,7 @@ export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next: (err
 
 /** Serves the routes of a door; what is not one of them goes on to `next`. */
 export function nodeHandler(door: Door): NodeHandler {
-  const table = door.routes.map((route) => ({ route, segments: route.path.split('/') }))
+  const table = tableOf(door.routes)
   return (req, res, next) => {
     const match = findRoute(table, req)
     if (match === undefined) return next()
@@ -20,7 +20,7 @@ export function nodeHandler(door: Door): NodeHandler {
         'INVALID_REQUEST',
         'the path is malformed: a "%" needs two hex digits of UTF-8.',
       )
-      return send(req, res, next, door.refuse(error, req.headers))
+      return send(req, res, next, door.refuse(route, error, req.headers))
     }
     const caller = Caller.of(req, res)
     door
@@ -51,13 +51,31 @@ interface Entry {
   readonly segments: readonly string[]
 }
 
-function findRoute(table: readonly Entry[], req: IncomingMessage): Match | undefined {
+/** The routes by method and number of segments, in their order. */
+type RouteTable = ReadonlyMap<string, readonly Entry[]>
+
+function tableOf(routes: readonly Route[]): RouteTable {
+  const table = new Map<string, Entry[]>()
+  for (const route of routes) {
+    const segments = route.path.split('/')
+    const key = keyOf(route.method, segments.length)
+    const entries = table.get(key) ?? []
+    table.set(key, [...entries, { route, segments }])
+  }
+  return table
+}
+
+function keyOf(method: string | undefined, segments: number): string {
+  return `${method ?? ''} ${segments}`
+}
+
+function findRoute(table: RouteTable, req: IncomingMessage): Match | undefined {
   const method = req.method === 'HEAD' ? 'GET' : req.method
   const given = pathOf(req.url ?? '/')
     .split('/')
     .map(decode)
   if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
-  const found = table.find(({ route, segments }) => route.method === method && matches(segments, given))
+  const found = table.get(keyOf(method, given.length))?.find(({ segments }) => matches(segments, given))
   return found && { route: found.route, params: paramsOf(found.segments, given) }
 }
 
@@ -74,11 +92,9 @@ function decode(segment: string): string | undefined {
   }
 }
 
+/** Whether a path fits a route of as many segments. */
 function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
-  return (
-    segments.length === given.length &&
-    segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
-  )
+  return segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
 }
 
 function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {

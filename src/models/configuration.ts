@@ -116,25 +116,23 @@ export class Configuration {
     }
   }
 
-  /** The versions that lie there. A model of code alone, without a source, is one version. */
+  /** The versions that lie there. A model of code alone, without a source, is one version; a backend says which it has. */
   async versions(): Promise<VersionSource[]> {
     const { path } = this
-    const { kind } = this.#definition
-    if (path === undefined || kind === 'pipeline')
-      return [{ version: '1', dir: resolve('.'), file: resolve('.') }]
+    const { kind, options } = this.#definition
+    if (kind === 'backend') return (await options.backend.versions(this.closing)).map(withoutFiles)
+    if (path === undefined || kind === 'pipeline') return [withoutFiles('1')]
     this.#link = await currentLink(path)
     return listVersions(path, kind)
   }
 
-  /** A version that lies elsewhere. @throws ServingError INVALID_MODEL, SOURCE_UNAVAILABLE; CONFLICT for a pipeline */
+  /** A version that lies elsewhere. @throws ServingError INVALID_MODEL, SOURCE_UNAVAILABLE; CONFLICT for what has no files */
   async versionFrom(source: ModelSource, name: string): Promise<VersionSource> {
     const path = await this.#pathOf(source)
     const { kind } = this.#definition
-    if (kind === 'pipeline') {
-      throw new ServingError(
-        'CONFLICT',
-        `"${this.model}" is a pipeline: it is one version, of code, and has no source.`,
-      )
+    if (kind === 'pipeline' || kind === 'backend') {
+      const what = kind === 'pipeline' ? 'a pipeline: it is one version, of code,' : 'served elsewhere,'
+      throw new ServingError('CONFLICT', `"${this.model}" is ${what} and has no source.`)
     }
     const { version, dir, file, config } = await versionAt(path, name, kind)
     // A folder that is the model's own source as well has one model.json, which is the model's.
@@ -146,4 +144,9 @@ export class Configuration {
   linked(version: string): void {
     this.#link = version
   }
+}
+
+/** A version that does not lie on disk. */
+function withoutFiles(version: string): VersionSource {
+  return { version, dir: resolve('.'), file: resolve('.') }
 }

@@ -14,7 +14,7 @@ declare const io: unique symbol
 
 /** A model's definition, whatever it takes and gives. */
 export interface AnyModel {
-  readonly kind: 'onnx' | 'custom' | 'pipeline'
+  readonly kind: 'onnx' | 'custom' | 'pipeline' | 'backend'
 }
 
 /** A model's definition, with the types of a caller's input and of the outcome. */
@@ -137,12 +137,14 @@ export function custom<R, P, O, I = P>(options: CustomOptions<R, P, O, I>): Mode
   return { kind: 'custom', options } as unknown as Model<I, O>
 }
 
+const kinds: readonly unknown[] = ['onnx', 'custom', 'pipeline', 'backend'] satisfies AnyModel['kind'][]
+
 /** What a definition asks to be served; undefined for what is none. */
 export function definitionOf(value: unknown): ModelDefinition | undefined {
   if (typeof value !== 'object' || value === null || !('kind' in value) || !('options' in value))
     return undefined
   const { kind, options } = value as { readonly kind: unknown } & Pick<Definition, 'options'>
-  if (kind !== 'onnx' && kind !== 'custom' && kind !== 'pipeline') return undefined
+  if (!kinds.includes(kind)) return undefined
   const { source, ...rest } = options
   return { kind, source, options: rest } as ModelDefinition
 }

@@ -55,5 +55,6 @@ export function httpProfile(
 /** Whether a model's own code has JSON only after a schema, or the user said that it need not. */
 function isChecked({ kind, options }: ModelDefinition): boolean {
   if (options.unchecked === true || options.input !== undefined) return true
+  if (kind === 'backend') return options.encode === undefined
   return kind === 'onnx' && options.encode === undefined && options.codec === undefined
 }

@@ -1,11 +1,12 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
 import type { LearnedLayout } from '../execution/layout.js'
-import type { Session } from '../execution/session.js'
+import type { AnyPlace, Session } from '../execution/session.js'
 import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
 import type { PipelineRuns } from './pipeline-runs.js'
+import type { TensorInterface } from './tensor-interface.js'
 
 /** An input on its way through the model, in the form that the model runs. */
 export interface Encoded {
@@ -59,15 +60,22 @@ interface PipelineModel extends ModelLife {
   readonly batchSafety?: undefined
 }
 
+/** What is known of a session while it serves. */
+export interface SessionState extends Pick<
+  Session,
+  'signature' | 'instances' | 'width' | 'providers' | 'inspection' | 'learned'
+> {
+  readonly placement: AnyPlace
+}
+
 interface ModelLife {
   readonly codec: RequestCodec
   /** For those who ask in tensors; undefined of code, which takes what it says. */
   readonly tensors?: RequestCodec | undefined
+  /** What those who ask in tensors are told; undefined of code. */
+  readonly tensorInterface?: TensorInterface | undefined
   /** What runs the artifact; undefined for a model of code alone. */
-  readonly session?: Pick<
-    Session,
-    'signature' | 'placement' | 'instances' | 'width' | 'providers' | 'inspection' | 'learned'
-  >
+  readonly session?: SessionState
   /** Settles with the reason once it can run nothing more; stays pending after a plain close. */
   readonly died: Promise<ServingError>
   /**

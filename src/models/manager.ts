@@ -26,6 +26,7 @@ import type { LoadOptions } from './served-model.js'
 import type { ShadowCopy, ShadowOptions } from './shadow.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { Stages } from './stages.js'
+import type { TensorInterface } from './tensor-interface.js'
 import { TrafficControl } from './traffic-control.js'
 import { VersionChanges, type SwitchOptions } from './version-changes.js'
 import type { RollbackResult } from './version-history.js'
@@ -177,6 +178,14 @@ export class ModelManager<N extends string = string> {
    */
   load(model: N, version: string, options: LoadOptions = {}): Promise<ModelSnapshot> {
     return this.#versions.load(model, version, options)
+  }
+
+  /**
+   * Loads the version of a model that is to serve, unless one does: for a lazy model, or after the whole was unloaded.
+   * @throws ServingError as {@link load}; MODEL_NOT_READY where there is no version
+   */
+  loadModel(model: N, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#versions.loadModel(model, origin)
   }
 
   /**
@@ -338,6 +347,35 @@ export class ModelManager<N extends string = string> {
   /** What an HTTP door must know of a model; undefined where there is no such model, or not {@link isListed | yet}. */
   httpProfile(model: string): HttpProfile | undefined {
     return httpProfile(model, (name) => this.#models.all.get(name)?.definition)
+  }
+
+  /**
+   * What those who ask a version in tensors are told of it; undefined of a model of code, and while it is not loaded.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND
+   */
+  tensorInterface(model: N, version: string): TensorInterface | undefined {
+    return this.#models.get(model).version(version).tensorInterface
+  }
+
+  /**
+   * The name of the version that a name, a label or `'latest'` stands for.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND; MODEL_NOT_READY where no version serves
+   */
+  versionOf(model: N, version: string): string {
+    return this.#leasing.versionOf(model, version)
+  }
+
+  /** What a model is made of. @throws ServingError MODEL_NOT_FOUND */
+  kindOf(model: N): ModelDefinition['kind'] {
+    return this.#models.get(model).definition.kind
+  }
+
+  /**
+   * Whether a request would be answered: at once, or once a lazy model is loaded for it.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND
+   */
+  canServe(model: N, version?: string): boolean {
+    return this.#leasing.canServe(model, version)
   }
 
   /** Whether integers beyond 2^53 must stay exact for a version; undefined while it is not loaded. */

@@ -1,3 +1,4 @@
+import type { BackendVersionOptions } from './backend.js'
 import type { CustomVersionOptions } from './custom-model.js'
 import type { OnnxVersionOptions } from './onnx-model.js'
 import type { PipelineVersionOptions } from './pipeline-model.js'
@@ -7,4 +8,5 @@ import type { ModelSource } from './sources/model-source.js'
 export type ModelDefinition =
   | { readonly kind: 'onnx'; readonly source: ModelSource; readonly options: OnnxVersionOptions }
   | { readonly kind: 'custom'; readonly source: string | undefined; readonly options: CustomVersionOptions }
+  | { readonly kind: 'backend'; readonly source: undefined; readonly options: BackendVersionOptions }
   | { readonly kind: 'pipeline'; readonly source: undefined; readonly options: PipelineVersionOptions }

@@ -98,9 +98,10 @@ export class ModelResidence implements Resident {
   async admit(version: ModelVersion): Promise<() => void> {
     const { residency } = this.host
     const { kind, options } = this.#config.definition
-    // A pipeline holds nothing itself; what still has requests serves on.
+    // A pipeline and what is served elsewhere hold nothing themselves; what still has requests serves on.
     const isInMemory = version.state === 'ready' || (version.state === 'draining' && version.leases > 0)
-    if (!residency.isLimited || isInMemory || kind === 'pipeline') return () => {}
+    const isElsewhere = kind === 'pipeline' || kind === 'backend'
+    if (!residency.isLimited || isInMemory || isElsewhere) return () => {}
     const { instances = 1 } = kind === 'onnx' ? options : {}
     // Where the file can't be read, the load says so.
     version.artifactBytes = kind === 'onnx' ? await artifactBytes(version.source.file).catch(() => 0) : 0

@@ -113,6 +113,8 @@ export class ModelVersions {
         return openOnnxModel(label, source, definition.options, observer)
       case 'custom':
         return openCustomModel(label, source, definition.options)
+      case 'backend':
+        return definition.options.backend.open(label, source.version, observer)
       case 'pipeline':
         return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
           this.host.onRun(this.model, source.version, 1, computeMs),

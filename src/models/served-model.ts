@@ -11,6 +11,7 @@ import type { ModelHost } from './model-host.js'
 import { ModelResidence } from './model-residence.js'
 import { ModelVersions } from './model-versions.js'
 import { ModelWatch } from './model-watch.js'
+import { notReady } from './not-ready.js'
 import { Quarantine } from './quarantine.js'
 import { Recovery } from './recovery.js'
 import type { VersionSource } from './repository.js'
@@ -199,6 +200,14 @@ export class ServedModel {
     const names = eligible(options.versions, this.versionNames())
     const wishes = [this.#history.currentName, current, wished, ...names].filter((name) => name !== undefined)
     return wishes.find((name) => !this.quarantine.has(name)) ?? wishes[0]
+  }
+
+  /** Loads the version that is to serve, unless one does. @throws ServingError MODEL_NOT_READY where there is none */
+  loadServing(): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.current?.state !== 'ready') await this.#loadFirst()
+      if (this.current === undefined) throw notReady(this)
+    })
   }
 
   /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */

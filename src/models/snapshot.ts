@@ -1,10 +1,11 @@
 import type { FoundSize } from '../batching/batch-plan.js'
 import { layoutOf } from '../execution/layout.js'
 import type { ProviderName } from '../execution/providers.js'
-import type { Place } from '../execution/session.js'
+import type { AnyPlace } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
 import type { BatchSafety } from './batch-safety.js'
 import type { StageInfo } from './pipeline-model.js'
+import type { SessionState } from './loaded-model.js'
 import type { CanaryOptions } from './canary.js'
 import type { ServedModel } from './served-model.js'
 import type { ShadowSnapshot } from './shadow.js'
@@ -21,8 +22,8 @@ export interface VersionSnapshot {
   readonly reason?: string
   readonly loadTimeMs?: number
   /** Where it runs now, once it is loaded; not of a custom model. */
-  readonly placement?: Place
-  /** Sessions beside each other, and the threads of one run; they change under `auto`. */
+  readonly placement?: AnyPlace
+  /** Sessions beside each other, and the threads of one run; they change under `auto`. Not of a remote model. */
   readonly instances?: number
   readonly intraOpThreads?: number
   /** The execution providers it runs with. */
@@ -90,7 +91,7 @@ export function snapshot(model: ServedModel): ModelSnapshot {
         state,
         ...(reason !== undefined && { reason: reason.message }),
         ...(loadTimeMs !== undefined && { loadTimeMs }),
-        ...(session !== undefined && { ...layoutOf(session), providers: session.providers }),
+        ...(session !== undefined && placeOf(session)),
         ...(session?.inspection?.sha256 !== undefined && { sha256: session.inspection.sha256 }),
         ...(batchSafety !== undefined && { batching: batchSafety }),
         ...(quarantined !== undefined && { quarantined }),
@@ -104,4 +105,14 @@ export function snapshot(model: ServedModel): ModelSnapshot {
     }),
     ...(stages.length > 0 && { stages }),
   }
+}
+
+/** Where a session runs, and on what. */
+function placeOf({
+  placement,
+  instances = 1,
+  width,
+  providers,
+}: SessionState): Pick<VersionSnapshot, 'placement' | 'instances' | 'intraOpThreads' | 'providers'> {
+  return placement === 'remote' ? { placement } : { ...layoutOf({ placement, instances, width }), providers }
 }

@@ -1,12 +1,21 @@
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
-import { isPlainObject, provided, show, type Fields } from '../options.js'
+import { isPlainObject, provided, show, yes, type Fields } from '../options.js'
 import { bytesOf, ownCopy } from '../tensor/batch.js'
 import { checkedTensor } from '../tensor/copy.js'
 import { digest } from '../tensor/digest.js'
-import { ValueMismatch } from '../tensor/mismatch.js'
+import { mismatch, ValueMismatch } from '../tensor/mismatch.js'
 import { slabCopy } from '../tensor/slab.js'
-import { describe, emptyRecord, isTensorLike, type Feeds, type Tensor } from '../tensor/tensor.js'
+import {
+  describe,
+  describeShape,
+  elementCount,
+  emptyRecord,
+  isTensorLike,
+  type Feeds,
+  type Tensor,
+  type TensorInfo,
+} from '../tensor/tensor.js'
 import type { Outcome } from './classification.js'
 import type { Encoded, Kept, RequestCodec } from './loaded-model.js'
 import type { MetadataCodec } from './metadata-codec.js'
@@ -17,6 +26,11 @@ export interface TensorRequest {
   readonly inputs: Feeds
   /** The outputs that are wanted. Default: all. */
   readonly outputs?: readonly string[] | undefined
+  /**
+   * Gives the arrays of the inputs away, which the run may then take with it: they are not to be read or changed any more.
+   * Default: they are copied, and stay the caller's.
+   */
+  readonly transfer?: true | undefined
 }
 
 export const tensorRequestFields: Fields<TensorRequest> = {
@@ -25,11 +39,14 @@ export const tensorRequestFields: Fields<TensorRequest> = {
     'a list of names',
     (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'),
   ),
+  transfer: yes,
 }
 
 interface EncodedTensors extends Encoded {
   readonly feeds: Feeds
   readonly wanted: readonly string[] | undefined
+  /** Whether the feeds' arrays are nobody else's. */
+  readonly isOwn: boolean
 }
 
 /**
@@ -63,11 +80,11 @@ export class TensorCodec implements RequestCodec {
   }
 
   /**
-   * Checks tensors by name. Their arrays are copied by {@link own}, before anything else can run.
+   * Checks tensors by name. Their arrays are copied by {@link own}, before anything else can run, unless they were given away.
    * @throws ServingError INVALID_INPUT
    */
   encode(value: unknown): EncodedTensors {
-    const { inputs, outputs } = value as TensorRequest // made by `infer`, of what its caller gave
+    const { inputs, outputs, transfer = false } = value as TensorRequest // made by `infer`, of what its caller gave
     if (!isPlainObject(inputs))
       throw this.#invalid(`the inputs must be tensors by name; got ${show(inputs)}.`)
     const feeds = emptyRecord<Tensor>(this.#needsNoPrototype)
@@ -77,6 +94,7 @@ export class TensorCodec implements RequestCodec {
         throw this.#invalid(`input "${info.name}" is missing; it expects ${describe(info)}.`)
       try {
         feeds[info.name] = checkedTensor(tensor, info)
+        checkEmpty(tensor, info)
       } catch (error) {
         if (error instanceof ValueMismatch) throw this.#invalid(error.message)
         throw error
@@ -86,7 +104,7 @@ export class TensorCodec implements RequestCodec {
       if (!Object.hasOwn(feeds, name)) throw this.#invalid(this.#metadata.unknownInput(name))
     this.#checkRows(feeds)
     this.#checkOutputs(outputs)
-    return { feeds, wanted: outputs }
+    return { feeds, wanted: outputs, isOwn: transfer }
   }
 
   #checkOutputs(wanted: readonly string[] = []): void {
@@ -104,8 +122,8 @@ export class TensorCodec implements RequestCodec {
     throw this.#invalid(`all inputs must have as many rows; ${each}.`)
   }
 
-  own({ feeds }: EncodedTensors): Feeds {
-    return slabCopy(feeds)
+  own({ feeds, isOwn }: EncodedTensors): Feeds {
+    return isOwn ? feeds : slabCopy(feeds)
   }
 
   /** The tensors themselves; of an answer that others are given too, a copy. */
@@ -125,6 +143,24 @@ export class TensorCodec implements RequestCodec {
   #invalid(rest: string): ServingError {
     return new ServingError('INVALID_INPUT', `${this.#label}: ${rest}`)
   }
+}
+
+/** Rows without elements cost their turn all the same. */
+const mostEmptyRows = 65_536
+
+/** The runtime multiplies dimensions; where there are elements, these bound them. */
+const mostElements = 2 ** 31 - 1
+
+/** A tensor without elements may claim any shape. @throws ValueMismatch */
+function checkEmpty({ shape, data }: Tensor, info: TensorInfo): void {
+  if (data.length > 0) return
+  const [rows = 0] = shape
+  const others = elementCount(shape.filter((dimension) => dimension > 0))
+  if (rows <= mostEmptyRows && others <= mostElements) return
+  throw mismatch(
+    info,
+    `got an empty tensor of shape ${describeShape(shape)}; there may be at most ${mostEmptyRows} rows, and ${mostElements} as the product of its other dimensions.`,
+  )
 }
 
 function pick(tensors: Feeds, names: readonly string[]): Feeds {

@@ -33,6 +33,12 @@ import { startRolloutFields } from '../../src/models/rollout-changes.js'
 import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
 import { replicaFields } from '../../src/state/replica-options.js'
+import {
+  circuitFields,
+  remoteFields,
+  remoteVersionFields,
+  signatureFields,
+} from '../../src/remote/remote-options.js'
 
 export type Table = Readonly<Record<string, Pick<Field<unknown>, 'expected'>>>
 
@@ -51,6 +57,7 @@ function without(all: object, ...others: readonly object[]): Table {
 
 const common = 'src/models/model-config.ts#CommonOptions'
 const predict = 'src/prediction.ts#PredictOptions'
+const remoteOptions = 'src/remote/remote-options.ts'
 const { name: _, ...providers } = Object.assign({}, ...Object.values(providerFields)) as Table
 
 /** Every options object there is, by the heading of its table. */
@@ -77,6 +84,32 @@ export const sections: Readonly<Record<string, Section>> = {
   'custom()': {
     fields: without(customFields, commonFields, exposureFields),
     documentedBy: ['src/models/definition.ts#CustomOptions', 'src/models/model-config.ts#CustomModelOptions'],
+  },
+  'remote()': {
+    fields: without(remoteFields, commonFields, exposureFields),
+    documentedBy: [
+      `${remoteOptions}#RemoteAccess`,
+      `${remoteOptions}#RemoteOptions`,
+      'src/models/codec.ts#Codec',
+    ],
+  },
+  remoteVersions: {
+    fields: without(remoteVersionFields),
+    documentedBy: [`${remoteOptions}#RemoteVersion`],
+  },
+  signature: { fields: without(signatureFields), documentedBy: [`${remoteOptions}#RemoteSignature`] },
+  circuit: { fields: without(circuitFields), documentedBy: [`${remoteOptions}#CircuitOptions`] },
+  InferenceClient: {
+    // It checks them itself: it imports nothing of the core.
+    fields: {
+      url: { expected: 'an http:// or https:// address' },
+      headers: { expected: 'an object of texts by name' },
+      fetch: { expected: 'a function' },
+      timeoutMs: { expected: 'an integer from 1 to 2147483647' },
+      retries: { expected: 'an integer from 0 to 100' },
+      binary: { expected: 'true or false' },
+    },
+    documentedBy: ['src/client/client-options.ts#InferenceClientOptions'],
   },
   'pipeline()': {
     fields: without(pipelineFields, commonFields, exposureFields),

@@ -1,0 +1,35 @@
+import type { ServerUnaryCall } from '@grpc/grpc-js'
+
+export type UnaryCall<Q> = ServerUnaryCall<Q, unknown>
+
+/** Who waits for a call's answer, and for how long. */
+export class Caller {
+  readonly #hangUp = new AbortController()
+  readonly #deadlineMs: number
+  #isWaiting = true
+  /** Aborted where the caller gives up before its deadline: at that, the wait ends by itself. */
+  readonly signal: AbortSignal = this.#hangUp.signal
+
+  constructor(call: UnaryCall<unknown>) {
+    this.#deadlineMs = Number(call.getDeadline())
+    if (call.cancelled) this.#hangUp.abort()
+    // It says so at every call's end.
+    call.once('cancelled', () => {
+      if (this.#isWaiting && this.#leftMs > 0) this.#hangUp.abort()
+    })
+  }
+
+  get #leftMs(): number {
+    return this.#deadlineMs - Date.now()
+  }
+
+  /** Milliseconds until the deadline, at least 1; undefined where there is none. */
+  get timeoutMs(): number | undefined {
+    return this.#deadlineMs === Infinity ? undefined : Math.max(1, this.#leftMs)
+  }
+
+  /** An answer is there. */
+  answered(): void {
+    this.#isWaiting = false
+  }
+}

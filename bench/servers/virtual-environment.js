@@ -1,0 +1,51 @@
+/** Virtual environments of Python, made where they are first needed and kept. */
+import { execFile, execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const execute = promisify(execFile)
+
+/** The requirements were pinned with this one; others may have no wheels for them. */
+const expectedPython = /^Python 3\.1[123]\./
+
+/**
+ * The folder of an environment's programs, or why there is none here.
+ * @param {string} folder where it is, or is to be
+ * @param {string} requirements the file of what is installed there
+ * @param {{ readonly pip?: readonly string[] }} [options] further options of `pip install`
+ * @returns {Promise<{ programs: string } | { missing: string }>}
+ */
+export async function virtualEnvironment(folder, requirements, { pip = [] } = {}) {
+  const programs = join(folder, 'bin')
+  const wanted = readFileSync(requirements, 'utf8')
+  // Written last: an environment without it, or of other requirements, is made anew.
+  const complete = join(folder, 'requirements.txt')
+  if (existsSync(complete) && readFileSync(complete, 'utf8') === wanted) return { programs }
+
+  const version = pythonVersion()
+  if (version === undefined) return { missing: 'there is no python3' }
+  if (!expectedPython.test(version)) return { missing: `${version} is not 3.11 to 3.13` }
+  console.error(`installing ${requirements} for Python into ${folder}`)
+  try {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+    await execute('python3', ['-m', 'venv', folder])
+    const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input']
+    await execute(join(programs, 'python'), [...install, ...pip, '-r', requirements])
+    writeFileSync(complete, wanted)
+    return { programs }
+  } catch (error) {
+    const [reason = ''] = String(/** @type {{ stderr?: string }} */ (error).stderr ?? error).split('\n')
+    return { missing: `its environment could not be made: ${reason}` }
+  }
+}
+
+/** Such as `Python 3.11.7`; undefined without one. */
+export function pythonVersion() {
+  try {
+    return execFileSync('python3', ['--version'], { encoding: 'utf8' }).trim()
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,173 @@
+import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
+import { ServingError } from '../errors.js'
+import type { ModelSignature } from '../execution/session.js'
+import type { Backend } from '../models/backend.js'
+import { statedSafety } from '../models/batch-safety.js'
+import { VersionCodec, type CodecOptions } from '../models/codec.js'
+import type { LoadedModel, LoadObserver } from '../models/loaded-model.js'
+import { maxBatchSizeOf, type CustomModelOptions } from '../models/model-config.js'
+import { Endpoint } from './endpoint.js'
+import { Failover } from './failover.js'
+import { HealthChecks } from './health-checks.js'
+import type { RemoteAccess } from './remote-options.js'
+import type { RemoteServer } from './remote-server.js'
+import { RemoteSession } from './remote-session.js'
+import { signatureOf } from './remote-signature.js'
+
+export type BackendOptions = RemoteAccess & CodecOptions & Pick<CustomModelOptions, 'batching'>
+
+/** Where a version of ours is. */
+interface Place {
+  readonly urls: readonly string[]
+  readonly model: string
+  /** Undefined: the one that the server has current. */
+  readonly version: string | undefined
+}
+
+/** The name of the one version of a server that names none. */
+const unnamedVersion = '1'
+
+/** Models on other servers. */
+export class RemoteBackend implements Backend {
+  readonly #options: BackendOptions
+  readonly #place: Omit<Place, 'version'>
+  /** Whether the server has but one version, which it does not name. */
+  #isUnnamed = false
+
+  /** @param connect makes the client of a server */
+  constructor(
+    options: BackendOptions,
+    private readonly connect: (url: string) => RemoteServer | Promise<RemoteServer>,
+  ) {
+    const { url, urls = url === undefined ? [] : [url], model } = options
+    this.#options = options
+    this.#place = { urls, model }
+  }
+
+  /** @throws ServingError REMOTE_UNAVAILABLE, RUN_TIMEOUT, INFERENCE_FAILED */
+  async versions(signal: AbortSignal): Promise<readonly string[]> {
+    const { version, remoteVersions, attemptTimeoutMs: timeoutMs = defaults.attemptTimeoutMs } = this.#options
+    if (remoteVersions !== undefined) return Object.keys(remoteVersions)
+    if (version !== undefined) return [version]
+    const { model, urls } = this.#place
+    const endpoints = await this.#endpoints(model, urls, () => {})
+    try {
+      const failover = new Failover(model, endpoints, endpoints.length - 1)
+      const { versions } = await failover.call(signal, (server) =>
+        server.modelMetadata(model, { signal, timeoutMs }),
+      )
+      this.#isUnnamed = versions.length === 0
+      return this.#isUnnamed ? [unnamedVersion] : versions
+    } finally {
+      for (const { server } of endpoints) server.close?.()
+    }
+  }
+
+  /** @throws ServingError REMOTE_UNAVAILABLE, MODEL_NOT_READY, INVALID_MODEL, INVALID_CODEC */
+  async open(label: string, version: string, observer: LoadObserver): Promise<LoadedModel> {
+    const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = { ...defaults, ...this.#options }
+    const place = this.#placeOf(version)
+    const { urls } = place
+    const onChange = (message: string) => observer.warn(message)
+    const endpoints = await this.#endpoints(label, urls, onChange)
+    const abort = new AbortController()
+    const forget = observer.onCutOff(() => abort.abort())
+    const disconnect = () => {
+      for (const { server } of endpoints) server.close?.()
+    }
+    try {
+      const load = new Failover(label, endpoints, endpoints.length - 1)
+      const signature = await load.call(abort.signal, (server) =>
+        this.#signature(label, server, place, { signal: abort.signal, timeoutMs: attemptTimeoutMs }),
+      )
+      const failover = new Failover(label, endpoints, retries)
+      const session = new RemoteSession(label, signature, failover, {
+        ...place,
+        concurrency,
+        attemptTimeoutMs,
+      })
+      const loaded = modelOf(label, session, this.#options)
+      const checks = new HealthChecks(endpoints, place, healthIntervalMs, onChange)
+      return {
+        ...loaded,
+        close: async (isCutOff) => {
+          checks.close()
+          await session.close(isCutOff)
+          disconnect()
+        },
+      }
+    } catch (error) {
+      disconnect()
+      throw error
+    } finally {
+      forget()
+    }
+  }
+
+  #placeOf(version: string): Place {
+    const { remoteVersions } = this.#options
+    if (remoteVersions === undefined)
+      return { ...this.#place, version: this.#isUnnamed ? undefined : version }
+    const {
+      model = this.#place.model,
+      urls = this.#place.urls,
+      version: there,
+    } = remoteVersions[version] ?? {}
+    return { model, urls, version: there }
+  }
+
+  #endpoints(
+    label: string,
+    urls: readonly string[],
+    onChange: (message: string) => void,
+  ): Promise<Endpoint[]> {
+    const { circuit = {} } = this.#options
+    return Promise.all(
+      urls.map(async (url) => new Endpoint(label, url, await this.connect(url), circuit, onChange)),
+    )
+  }
+
+  /** What the model takes and gives, once a server says that it is ready there. */
+  async #signature(
+    label: string,
+    server: RemoteServer,
+    { model, version }: Place,
+    limits: { readonly signal: AbortSignal; readonly timeoutMs: number },
+  ): Promise<ModelSignature> {
+    if (!(await server.modelReady(model, { version, ...limits })))
+      throw new ServingError('REMOTE_UNAVAILABLE', `${label}: the remote model is not ready.`)
+    const { signature } = this.#options
+    if (signature !== undefined) return { ...signature, classes: {} }
+    return signatureOf(label, await server.modelMetadata(model, { version, ...limits }))
+  }
+}
+
+const defaults = { concurrency: 8, attemptTimeoutMs: 10_000, retries: 2, healthIntervalMs: 10_000 } as const
+
+/** @throws ServingError INVALID_CODEC */
+function modelOf(label: string, session: RemoteSession, options: BackendOptions): LoadedModel {
+  const codec = new VersionCodec(label, session.signature, options)
+  const { batching = false } = options
+  if (batching !== false && !codec.batched) {
+    throw new ServingError(
+      'INVALID_CODEC',
+      `${label}: batching needs a leading axis of variable length in every input of the remote model.`,
+    )
+  }
+  const isBatching = batching !== false
+  return {
+    codec,
+    tensors: codec.tensors,
+    tensorInterface: codec.tensorInterface(maxBatchSizeOf(batching)),
+    executor: executorOf(session, { isBatching: () => isBatching }),
+    batchable: codec.batched ? batchedFeeds : wholeFeeds,
+    batchSafety: statedSafety({
+      safe: isBatching,
+      by: 'declared',
+      reason: isBatching ? 'rows are said not to affect each other' : 'batching is not declared',
+    }),
+    session,
+    died: new Promise(() => {}),
+    close: (isCutOff) => session.close(isCutOff),
+  }
+}

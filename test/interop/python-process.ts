@@ -1,0 +1,101 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { inject } from 'vitest'
+
+/** Loading numpy and a server on a busy machine. */
+const startLimitMs = 120_000
+const stopLimitMs = 10_000
+
+export const pythonFolder = fileURLToPath(new URL('./python/', import.meta.url))
+
+export const { clients, triton } = inject('pythonPrograms')
+
+export interface ProgramOptions {
+  readonly args?: readonly string[]
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** A program of an environment, with the end of what it said on stderr. */
+export class PythonProcess implements AsyncDisposable {
+  #lastWords = ''
+
+  private constructor(
+    readonly child: ChildProcess,
+    private readonly name: string,
+  ) {
+    const keep = (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-4000))
+    child.stderr?.setEncoding('utf8').on('data', keep)
+    const kill = () => child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
+  }
+
+  /**
+   * Starts a program whose stdout is the caller's to read.
+   * @param programs the environment's folder of programs, which are found from there
+   */
+  static start(
+    programs: string,
+    program: string,
+    { args = [], cwd = pythonFolder, env = {} }: ProgramOptions = {},
+  ) {
+    const child = spawn(join(programs, program), args, {
+      cwd,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        PATH: `${programs}:${process.env['PATH'] ?? ''}`,
+        PYTHONDONTWRITEBYTECODE: '1',
+        ...env,
+      },
+    })
+    return new PythonProcess(child, program)
+  }
+
+  /** Waits until GET `url` answers 200. */
+  async ready(url: string): Promise<void> {
+    const limit = performance.now() + startLimitMs
+    while (performance.now() < limit) {
+      if (this.child.exitCode !== null) throw this.failure(`ended with ${this.child.exitCode}`)
+      const status = await fetch(url).then(
+        (response) => response.status,
+        () => 0,
+      )
+      if (status === 200) return
+      await setTimeout(100)
+    }
+    throw this.failure(`did not answer ${url} within ${startLimitMs / 1000} s`)
+  }
+
+  failure(reason: string): Error {
+    return new Error(`${this.name} ${reason}: ${this.#lastWords}`)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { child } = this
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill('SIGTERM')
+    await Promise.race([ended, setTimeout(stopLimitMs, undefined, { ref: false })])
+    child.kill('SIGKILL')
+  }
+}
+
+/** Ports that nobody has just now. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as AddressInfo).port)
+  await Promise.all(
+    servers.map(async (server) => {
+      server.close()
+      await once(server, 'close')
+    }),
+  )
+  return ports
+}

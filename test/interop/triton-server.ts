@@ -1,0 +1,146 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import type { DType } from '../../src/tensor/tensor.js'
+import { IDENTITY_DTYPES } from '../onnx/models.js'
+import { freePorts, pythonFolder, PythonProcess, triton } from './python-process.js'
+import type { Subject } from './subject.js'
+import type { Transport } from './triton-client.js'
+
+/** Where nvidia-pytriton has the server, and the Python that its backend runs. */
+const site = triton === undefined ? undefined : findSite(triton)
+
+/** Whether the environment has a Triton that can run here. */
+export const hasTriton = site !== undefined
+
+/** Types by the names that model configurations give them. */
+const configTypes = {
+  bool: 'TYPE_BOOL',
+  uint8: 'TYPE_UINT8',
+  uint16: 'TYPE_UINT16',
+  uint32: 'TYPE_UINT32',
+  uint64: 'TYPE_UINT64',
+  int8: 'TYPE_INT8',
+  int16: 'TYPE_INT16',
+  int32: 'TYPE_INT32',
+  int64: 'TYPE_INT64',
+  float16: 'TYPE_FP16',
+  float32: 'TYPE_FP32',
+  float64: 'TYPE_FP64',
+  string: 'TYPE_STRING',
+} as const satisfies Record<DType, string>
+
+type Port = readonly [name: string, dtype: DType, width: number]
+
+/** A real Triton Inference Server, whose models are of `python/triton_model.py`. */
+export class TritonServer implements Subject {
+  readonly administrator = {}
+
+  private constructor(
+    private readonly process: PythonProcess,
+    private readonly folder: string,
+    readonly addresses: Readonly<Record<Transport, string>>,
+  ) {}
+
+  /** Serves, ready: `identity_<dtype>` (x, y: [-1, 3]), `pair` (as `twoInputs` is), `slow` (1 s). */
+  static async start(): Promise<TritonServer> {
+    if (site === undefined) throw new Error('there is no Triton')
+    const folder = mkdtempSync(join(tmpdir(), 'triton-'))
+    const models = join(folder, 'models')
+    for (const dtype of IDENTITY_DTYPES) {
+      writeModel(models, `identity_${dtype}`, [['x', dtype, 3]], [['y', dtype, 3]])
+    }
+    writeModel(
+      models,
+      'pair',
+      [
+        ['a', 'float32', 2],
+        ['b', 'int64', 1],
+      ],
+      [
+        ['sum', 'float32', 1],
+        ['next', 'int64', 1],
+      ],
+    )
+    writeModel(models, 'slow', [['x', 'float32', 4]], [['y', 'float32', 4]])
+    // The backend's program for this Python belongs beside the backend.
+    const backends = join(folder, 'backends')
+    mkdirSync(backends)
+    cpSync(join(site.server, 'backends', 'python'), join(backends, 'python'), { recursive: true })
+    cpSync(site.stub, join(backends, 'python', 'triton_python_backend_stub'))
+
+    const [http = 0, grpc = 0] = await freePorts(2)
+    const process = PythonProcess.start(
+      site.programs,
+      relative(site.programs, join(site.server, 'bin', 'tritonserver')),
+      {
+        args: [
+          `--model-repository=${models}`,
+          `--backend-directory=${backends}`,
+          '--http-address=127.0.0.1',
+          `--http-port=${http}`,
+          '--grpc-address=127.0.0.1',
+          `--grpc-port=${grpc}`,
+          '--allow-metrics=false',
+          '--model-control-mode=explicit',
+          '--load-model=*',
+        ],
+        env: { LD_LIBRARY_PATH: `${site.python}:${site.libraries}`, PYTHONPATH: site.packages },
+      },
+    )
+    process.child.stdout?.resume()
+    await process.ready(`http://127.0.0.1:${http}/v2/health/ready`)
+    return new TritonServer(process, folder, { http: `127.0.0.1:${http}`, grpc: `127.0.0.1:${grpc}` })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function findSite(programs: string) {
+  const script = `
+import sys, sysconfig
+print(sysconfig.get_path('purelib'), sysconfig.get_config_var('LIBDIR'), sysconfig.get_config_var('INSTSONAME'))
+print('%d.%d' % sys.version_info[:2])`
+  const [packages = '', libraries = '', soname = '', version = ''] = execFileSync(
+    join(programs, 'python'),
+    ['-c', script],
+    {
+      encoding: 'utf8',
+    },
+  ).split(/\s+/)
+  const server = join(packages, 'pytriton', 'tritonserver')
+  const stub = join(server, 'python_backend_stubs', version, 'triton_python_backend_stub')
+  // The backend wants Python as a shared library.
+  if (!existsSync(stub) || !existsSync(join(libraries, soname))) return undefined
+  return {
+    programs,
+    server,
+    stub,
+    packages,
+    python: libraries,
+    libraries: join(packages, 'nvidia_pytriton.libs'),
+  }
+}
+
+function writeModel(folder: string, name: string, inputs: readonly Port[], outputs: readonly Port[]): void {
+  const ports = (kind: string, list: readonly Port[]) =>
+    list.map(
+      ([port, dtype, width]) =>
+        `${kind} [ { name: "${port}" data_type: ${configTypes[dtype]} dims: [ -1, ${width} ] } ]`,
+    )
+  mkdirSync(join(folder, name, '1'), { recursive: true })
+  cpSync(join(pythonFolder, 'triton_model.py'), join(folder, name, '1', 'model.py'))
+  writeFileSync(
+    join(folder, name, 'config.pbtxt'),
+    [
+      'backend: "python"',
+      ...ports('input', inputs),
+      ...ports('output', outputs),
+      'instance_group [ { kind: KIND_CPU } ]',
+    ].join('\n'),
+  )
+}

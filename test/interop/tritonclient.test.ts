@@ -1,0 +1,20 @@
+import { afterAll, beforeAll, describe } from 'vitest'
+import { frameworks, startOurs, transportsOf } from './our-server.js'
+import { isOurOwn } from './our-suite.js'
+import { clients } from './python-process.js'
+import { speaksTheProtocol } from './protocol-suite.js'
+import type { Subject } from './subject.js'
+
+describe.skipIf(clients === undefined).each(frameworks)('mlserving in %s', (framework) => {
+  let subject: Subject
+  beforeAll(async () => {
+    subject = await startOurs(framework)
+  })
+  afterAll(() => subject[Symbol.asyncDispose]())
+
+  speaksTheProtocol(
+    transportsOf(framework),
+    () => subject,
+    (client) => isOurOwn(client, () => subject),
+  )
+})
