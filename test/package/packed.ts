@@ -49,7 +49,9 @@ export class PackedProject implements AsyncDisposable {
     const modules = path.join(this.dir, folder, 'node_modules')
     await mkdir(modules, { recursive: true })
     for (const name of packages) {
-      await symlink(path.join(top, 'node_modules', name), path.join(modules, name), 'junction')
+      const link = path.join(modules, name)
+      await mkdir(path.dirname(link), { recursive: true }) // of a scope
+      await symlink(path.join(top, 'node_modules', name), link, 'junction')
     }
   }
 
