@@ -17,8 +17,6 @@ export const datatypes = {
   string: 'BYTES',
 } as const satisfies Readonly<Record<DType, string>>
 
-export type Datatype = (typeof datatypes)[DType]
-
 const dtypes = new Map<string, DType>(
   Object.entries(datatypes).map(([dtype, datatype]) => [datatype, dtype as DType]),
 )

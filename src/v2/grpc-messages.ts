@@ -71,6 +71,7 @@ export const modelInferResponse = new Message({
   outputs: messages(5, inferTensor),
   raw_output_contents: byteStrings(6),
 })
+export type ModelInferResponse = MessageOf<typeof modelInferResponse>
 
 const configInput = new Message({ name: string(1), data_type: uint32(2), dims: int64s(4) })
 const configOutput = new Message({ name: string(1), data_type: uint32(2), dims: int64s(3) })

@@ -11,11 +11,6 @@ export class RawMismatch extends Error {}
 const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** The bytes of an element; undefined for strings, which vary. */
-export function elementBytes(dtype: DType): number | undefined {
-  return dtype === 'string' ? undefined : typedArrays[dtype].BYTES_PER_ELEMENT
-}
-
 /** A tensor's bytes: of numbers the tensor's own memory, not a copy. */
 export function toRaw({ dtype, data }: Tensor): Uint8Array {
   if (dtype === 'string') return joinTexts(data.map((text) => textEncoder.encode(text)))
