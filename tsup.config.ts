@@ -6,6 +6,7 @@ export default defineConfig({
     index: 'src/index.ts',
     express: 'adapters/express/index.ts',
     fastify: 'adapters/fastify/index.ts',
+    fetch: 'adapters/fetch/index.ts',
     testing: 'src/testing/index.ts',
   },
   format: ['esm', 'cjs'],

@@ -26,7 +26,7 @@ export default defineConfig(({ mode }) => ({
     alias: [
       { find: /^mlserving$/, replacement: source('src/index.ts') },
       { find: /^mlserving\/testing$/, replacement: source('src/testing/index.ts') },
-      { find: /^mlserving\/(express|fastify)$/, replacement: source('adapters/$1/index.ts') },
+      { find: /^mlserving\/(express|fastify|fetch)$/, replacement: source('adapters/$1/index.ts') },
     ],
   },
   test: {

@@ -1,7 +1,7 @@
 import { finished, type Readable } from 'node:stream'
 import { messageOf, ServingError } from '../errors.js'
 import { show } from '../options.js'
-import type { HttpRequest } from './exchange.js'
+import type { HttpRequest, UnreadBody } from './exchange.js'
 import { encodingOf, type Encoding } from './inflate.js'
 import { checkJsonObject, parseJsonObject, type JsonLimits, type JsonObject } from './json.js'
 import { isJsonType, isMediaType, matchesType } from './media-type.js'
@@ -52,8 +52,7 @@ export function unsupportedType(
  */
 export async function readJsonObject(request: HttpRequest, limits: BodyLimits): Promise<JsonObject> {
   const { body } = request
-  const given =
-    'parsed' in body ? body.parsed : (await read(request, body.stream, limits.maxBodyBytes)).asOne()
+  const given = 'parsed' in body ? body.parsed : (await read(request, body, limits.maxBodyBytes)).asOne()
   // A host's raw parser leaves bytes as well.
   return given instanceof Uint8Array ? parseJsonObject(given, limits) : checkJsonObject(given, limits)
 }
@@ -64,7 +63,7 @@ export async function readJsonObject(request: HttpRequest, limits: BodyLimits): 
  */
 export async function readBytes(request: HttpRequest, { maxBodyBytes }: BodyLimits): Promise<Uint8Array> {
   const { body } = request
-  if (!('parsed' in body)) return (await read(request, body.stream, maxBodyBytes)).joined()
+  if (!('parsed' in body)) return (await read(request, body, maxBodyBytes)).joined()
   if (body.parsed instanceof Uint8Array) return new Uint8Array(body.parsed)
   if (typeof body.parsed === 'string') return new TextEncoder().encode(body.parsed)
   throw new ServingError(
@@ -73,10 +72,12 @@ export async function readBytes(request: HttpRequest, { maxBodyBytes }: BodyLimi
   )
 }
 
-function read(request: HttpRequest, stream: Readable, maxBytes: number): Promise<Chunks> {
-  const encoding = encodingOf(request.headers)
-  if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes)
-  return encoding === undefined ? readPlain(stream, maxBytes) : readEncoded(stream, maxBytes, encoding)
+function read({ headers }: HttpRequest, body: UnreadBody, maxBytes: number): Promise<Chunks> {
+  const encoding = encodingOf(headers)
+  if (Number(headers['content-length']) > maxBytes) throw tooLarge(maxBytes)
+  return encoding === undefined
+    ? readPlain(body.stream, maxBytes)
+    : readEncoded(body.stream, maxBytes, encoding)
 }
 
 function readPlain(stream: Readable, maxBytes: number): Promise<Chunks> {

@@ -16,7 +16,12 @@ export interface HttpRequest {
 }
 
 /** A body still to be read, or one that the host has parsed already. */
-export type HttpBody = { readonly stream: Readable } | { readonly parsed: unknown }
+export type HttpBody = UnreadBody | { readonly parsed: unknown }
+
+export interface UnreadBody {
+  /** Asked for once, when it is read: by then what could be refused unread has been. */
+  readonly stream: Readable
+}
 
 export interface HttpResponse {
   readonly status: number

@@ -1,27 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { ServingError } from '../errors.js'
 import { Caller } from './caller.js'
 import type { Door } from './door.js'
 import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from './exchange.js'
-import type { Route } from './routes.js'
+import { malformedPath, RouteTable } from './route-table.js'
 
 /** A handler of Node's own requests, as Express 4 and 5, Nest and connect call it. */
 export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 /** Serves the routes of a door; what is not one of them goes on to `next`. */
 export function nodeHandler(door: Door): NodeHandler {
-  const table = door.routes.map((route) => ({ route, segments: route.path.split('/') }))
+  const table = new RouteTable(door.routes)
   return (req, res, next) => {
-    const match = findRoute(table, req)
+    const match = table.find(req.method ?? 'GET', req.url ?? '/')
     if (match === undefined) return next()
     const { route, params } = match
-    if (params === undefined) {
-      const error = new ServingError(
-        'INVALID_REQUEST',
-        'the path is malformed: a "%" needs two hex digits of UTF-8.',
-      )
-      return send(req, res, next, door.refuse(error, req.headers))
-    }
+    if (params === undefined) return send(req, res, next, door.refuse(malformedPath(), req.headers))
     const caller = Caller.of(req, res)
     door
       .answer(route, {
@@ -38,58 +31,6 @@ export function nodeHandler(door: Door): NodeHandler {
       })
       .catch(next)
   }
-}
-
-interface Match {
-  readonly route: Route
-  /** Undefined where one can't be decoded. */
-  readonly params: Record<string, string> | undefined
-}
-
-interface Entry {
-  readonly route: Route
-  readonly segments: readonly string[]
-}
-
-function findRoute(table: readonly Entry[], req: IncomingMessage): Match | undefined {
-  const method = req.method === 'HEAD' ? 'GET' : req.method
-  const given = pathOf(req.url ?? '/')
-    .split('/')
-    .map(decode)
-  if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
-  const found = table.find(({ route, segments }) => route.method === method && matches(segments, given))
-  return found && { route: found.route, params: paramsOf(found.segments, given) }
-}
-
-/** The path of a request target, which may be a whole URL. */
-function pathOf(target: string): string {
-  return target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '')
-}
-
-function decode(segment: string): string | undefined {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return undefined
-  }
-}
-
-function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
-  return (
-    segments.length === given.length &&
-    segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
-  )
-}
-
-function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {
-  const params: Record<string, string> = {}
-  for (const [i, segment] of segments.entries()) {
-    if (!segment.startsWith(':')) continue
-    const value = given[i]
-    if (value === undefined) return undefined
-    params[segment.slice(1)] = value
-  }
-  return params
 }
 
 /**

@@ -4,6 +4,7 @@ import { providerFields } from '../../src/execution/providers.js'
 import { sessionFields } from '../../src/execution/session-options.js'
 import { adminFields } from '../../src/http/admin-access.js'
 import { contextFields, doorFields } from '../../src/http/door-options.js'
+import { fetchHandlerFields } from '../../src/http/fetch-handler.js'
 import { canaryFields } from '../../src/models/canary.js'
 import { customFields, onnxFields } from '../../src/models/definition.js'
 import { exposureFields } from '../../src/models/exposure.js'
@@ -162,6 +163,10 @@ export const sections: Readonly<Record<string, Section>> = {
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
   admin: { fields: without(adminFields), documentedBy: ['src/http/admin-access.ts#AdminOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
+  Fetch: {
+    fields: without(fetchHandlerFields),
+    documentedBy: ['src/http/fetch-handler.ts#FetchHandlerOptions'],
+  },
   Fastify: {
     // It has no table of fields of its own: what it takes, TypeScript and Fastify say.
     fields: {
