@@ -68,7 +68,10 @@ export async function infer(
   request: TensorRequest,
   options: PredictOptions = {},
 ): Promise<Inference> {
-  const { prediction, meta } = await predictCall(host, model, request, {
+  // What one model is given, the next would miss.
+  const isKept = request.transfer === true && host.models.mayFallBack(model)
+  const given = isKept ? { ...request, transfer: undefined } : request
+  const { prediction, meta } = await predictCall(host, model, given, {
     ...callOf(options),
     inTensors: true,
   })

@@ -32,7 +32,7 @@ export function mountRoutes(door: Door): FastifyPluginAsync {
           schema: url === route.path ? route.schema : undocumented,
           exposeHeadRoute: route.method === 'GET',
           handler: (request, reply) => answer(door, route, request, reply),
-          errorHandler: (error: unknown, request, reply) => void refuse(door, error, request, reply),
+          errorHandler: (error: unknown, request, reply) => void refuse(door, route, error, request, reply),
         })
       }
     }
@@ -79,9 +79,15 @@ function bodyOf({ body, raw }: FastifyRequest): HttpBody {
 }
 
 /** Fastify refuses a content type that is none before any parser is asked; all else is for the host's handler. */
-function refuse(door: Door, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function refuse(
+  door: Door,
+  route: Route,
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   if ((error as { code?: unknown } | undefined)?.code !== 'FST_ERR_CTP_INVALID_MEDIA_TYPE') throw error
-  return send(reply, door.refuse(unsupportedType(request.headers), request.headers))
+  return send(reply, door.refuse(route, unsupportedType(request.headers), request.headers))
 }
 
 function send(reply: FastifyReply, given: HttpResponse | HandedOn): FastifyReply {

@@ -57,6 +57,7 @@ export function adminRoute<B extends Reasoned>(action: Action<B>): Route {
     method,
     path,
     group: 'admin',
+    access: 'admin',
     schema: adminSchema({
       operationId: action.operationId,
       summary: action.summary,

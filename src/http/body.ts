@@ -1,6 +1,7 @@
 import { finished, type Readable } from 'node:stream'
 import { messageOf, ServingError } from '../errors.js'
 import { show } from '../options.js'
+import { Chunks } from './chunks.js'
 import type { HttpRequest, UnreadBody } from './exchange.js'
 import { encodingOf, type Encoding } from './inflate.js'
 import { checkJsonObject, parseJsonObject, type JsonLimits, type JsonObject } from './json.js'
@@ -61,11 +62,19 @@ export async function readJsonObject(request: HttpRequest, limits: BodyLimits): 
  * The bytes of a request's body, inflated, in memory of their own.
  * @throws ServingError INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
  */
-export async function readBytes(request: HttpRequest, { maxBodyBytes }: BodyLimits): Promise<Uint8Array> {
+export async function readBytes(request: HttpRequest, limits: BodyLimits): Promise<Uint8Array> {
+  return (await readChunks(request, limits)).joined()
+}
+
+/**
+ * The bytes of a request's body, inflated, to be taken apart.
+ * @throws ServingError INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
+ */
+export async function readChunks(request: HttpRequest, { maxBodyBytes }: BodyLimits): Promise<Chunks> {
   const { body } = request
-  if (!('parsed' in body)) return (await read(request, body, maxBodyBytes)).joined()
-  if (body.parsed instanceof Uint8Array) return new Uint8Array(body.parsed)
-  if (typeof body.parsed === 'string') return new TextEncoder().encode(body.parsed)
+  if (!('parsed' in body)) return read(request, body, maxBodyBytes)
+  if (body.parsed instanceof Uint8Array) return Chunks.of(body.parsed)
+  if (typeof body.parsed === 'string') return Chunks.of(new TextEncoder().encode(body.parsed))
   throw new ServingError(
     'INVALID_REQUEST',
     `the model takes the body's bytes, of which the app's own parser has made ${show(body.parsed)}.`,
@@ -132,46 +141,6 @@ function readEncoded(stream: Readable, maxBytes: number, encoding: Encoding): Pr
     })
     stream.pipe(decoder)
   })
-}
-
-/** The chunks of a body as they come, up to a number of bytes. */
-class Chunks {
-  #chunks: Uint8Array[] = []
-  #size = 0
-
-  constructor(private readonly maxBytes: number) {}
-
-  /** @returns false once there are too many bytes; what came before is then let go */
-  add(chunk: Uint8Array): boolean {
-    if (this.count(chunk)) this.#chunks.push(chunk)
-    else this.#chunks = []
-    return this.#size <= this.maxBytes
-  }
-
-  count({ length }: Uint8Array): boolean {
-    this.#size += length
-    return this.#size <= this.maxBytes
-  }
-
-  /** All in one, which it lets go; of a single chunk, that itself. */
-  asOne(): Uint8Array {
-    const [first] = this.#chunks
-    if (first === undefined || this.#chunks.length > 1) return this.joined()
-    this.#chunks = []
-    return first
-  }
-
-  /** All in one, in memory of its own, which it lets go: the stream that it is filled by lives on. */
-  joined(): Uint8Array {
-    const bytes = new Uint8Array(this.#size)
-    let offset = 0
-    for (const chunk of this.#chunks) {
-      bytes.set(chunk, offset)
-      offset += chunk.length
-    }
-    this.#chunks = []
-    return bytes
-  }
 }
 
 function notWhole(error: Error): ServingError {

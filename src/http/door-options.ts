@@ -1,5 +1,5 @@
 import { adminOption, type AdminOptions } from './admin-access.js'
-import { checkFields, func, integer, oneOf, provided, type Fields } from '../options.js'
+import { checkFields, func, integer, oneOf, provided, text, type Fields } from '../options.js'
 import type { PredictOptions } from '../prediction.js'
 import { predictFields } from '../serving.js'
 import { safeRequestId } from './request-id.js'
@@ -27,6 +27,8 @@ export interface DoorOptions<R = never> {
   readonly maxInstances?: number
   /** The groups of routes that are mounted; others stay the host's. Default: all, `'admin'` only with the option `admin`. */
   readonly routes?: readonly RouteGroup[]
+  /** What `GET /v2` calls the server. Default: `'mlserving'`. */
+  readonly serverName?: string
   /**
    * Who answers errors: `'problem'`, the door itself with problem details, or `'host'`, the host's own error handler,
    * which is given the ServingError. Default: `'problem'`.
@@ -53,6 +55,7 @@ export const doorFields: Fields<DoorOptions> = {
       value.length > 0 &&
       value.every((group) => (routeGroups as readonly unknown[]).includes(group)),
   ),
+  serverName: text,
   errors: oneOf('problem', 'host'),
   context: func(),
   admin: adminOption,

@@ -10,6 +10,7 @@ import type { Limits } from './native.js'
 import { problem } from './problem.js'
 import { requestIdOf } from './request-id.js'
 import { routeGroups, routes, type Route } from './routes.js'
+import { v2Error } from './v2-error.js'
 
 /** A serving behind HTTP: answers a route's requests, and never throws. */
 export class Door {
@@ -36,7 +37,7 @@ export class Door {
     this.#access = options.admin && new AdminAccess(options.admin)
     const groups = options.routes ?? routeGroups
     this.routes = routes.filter(
-      ({ group }) => groups.includes(group) && (group !== 'admin' || this.#access !== undefined),
+      ({ group, access }) => groups.includes(group) && (access !== 'admin' || this.#access !== undefined),
     )
   }
 
@@ -87,16 +88,22 @@ export class Door {
     return this.giveBack()
   }
 
-  /** Answers with an error what no route can be asked about: a path or a header that is no HTTP. */
-  refuse(error: ServingError, headers: HttpRequest['headers']): HttpResponse | HandedOn {
-    return this.#failure(error, requestIdOf(headers))
+  /** Answers with an error what a route can't be asked about: a path or a header that is no HTTP. */
+  refuse(route: Route, error: ServingError, headers: HttpRequest['headers']): HttpResponse | HandedOn {
+    return this.#failure(route, error, requestIdOf(headers))
+  }
+
+  /** Answers what is none of the {@link routes}, where no framework does. */
+  notFound(method: string, path: string, headers: HttpRequest['headers']): HttpResponse | HandedOn {
+    const error = new ServingError('ROUTE_NOT_FOUND', `there is no ${method} ${path}.`)
+    return this.#failure({ group: /\/v2(\/|$)/.test(path) ? 'v2' : 'models' }, error, requestIdOf(headers))
   }
 
   /** Answers a request of one of the {@link routes}; never rejects. */
   async answer(route: Route, request: HttpRequest): Promise<HttpResponse | HandedOn> {
     let requestId = requestIdOf(request.headers)
     let said: unknown
-    if (this.#options.context !== undefined && route.group === 'predict') {
+    if (this.#options.context !== undefined && route.access === 'context') {
       try {
         said = await this.#options.context(request.source as never)
       } catch (error) {
@@ -104,7 +111,7 @@ export class Door {
       }
     }
     let actor: string | undefined
-    if (route.group === 'admin') {
+    if (route.access === 'admin') {
       try {
         const access = await this.#access?.actorOf(request)
         if (typeof access !== 'string') return this.#refused(route, access, requestId)
@@ -120,6 +127,8 @@ export class Door {
       const response = await route.handle({
         serving,
         limits: this.#limits,
+        serverName: this.#options.serverName ?? 'mlserving',
+        isAdministered: this.#access !== undefined,
         isDraining: this.#isDraining,
         request,
         requestId,
@@ -128,23 +137,26 @@ export class Door {
       })
       return withCommonHeaders(response, requestId)
     } catch (error) {
-      return this.#failure(error, requestId, actor !== undefined)
+      return this.#failure(route, error, requestId, actor !== undefined)
     }
   }
 
-  #refused(
-    { method, path }: Route,
-    error: ServingError | undefined,
-    requestId: string,
-  ): HttpResponse | HandedOn {
+  #refused(route: Route, error: ServingError | undefined, requestId: string): HttpResponse | HandedOn {
+    const { method, path } = route
     this.serving.logger.warn({ requestId, method, path, code: error?.code }, 'an admin request was refused')
-    return this.#failure(error, requestId)
+    return this.#failure(route, error, requestId)
   }
 
-  #failure(cause: unknown, requestId: string, isTrusted = false): HttpResponse | HandedOn {
+  #failure(
+    { group }: Pick<Route, 'group'>,
+    cause: unknown,
+    requestId: string,
+    isTrusted = false,
+  ): HttpResponse | HandedOn {
     const error = asServingError(cause)
     if (this.#options.errors === 'host') return handedOn(error, requestId)
-    return withCommonHeaders(problem(error, requestId, this.serving.logger, isTrusted), requestId)
+    const answer = group === 'v2' ? v2Error : problem
+    return withCommonHeaders(answer(error, requestId, this.serving.logger, isTrusted), requestId)
   }
 }
 

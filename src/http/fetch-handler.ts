@@ -28,16 +28,13 @@ export function fetchHandler(door: Door, options: FetchHandlerOptions = {}): Fet
   const table = new RouteTable(door.routes)
   return async (request) => {
     const { pathname, search } = new URL(request.url)
-    const path = below(prefix.replace(/\/$/, ''), pathname)
-    const match = path === undefined ? undefined : table.find(request.method, path)
+    const match = table.find(request.method, below(prefix.replace(/\/$/, ''), pathname))
     const headers = Object.fromEntries(request.headers)
     if (match === undefined) {
-      return (
-        options.notFound?.(request) ?? respond(request, door.refuse(notFound(request, pathname), headers))
-      )
+      return options.notFound?.(request) ?? respond(request, door.notFound(request.method, pathname, headers))
     }
     const { route, params } = match
-    if (params === undefined) return respond(request, door.refuse(malformedPath(), headers))
+    if (params === undefined) return respond(request, door.refuse(route, malformedPath(), headers))
     const answer = await door.answer(route, {
       params,
       query: search.slice(1),
@@ -50,15 +47,11 @@ export function fetchHandler(door: Door, options: FetchHandlerOptions = {}): Fet
   }
 }
 
-/** What of a path comes after a prefix of whole segments. */
-function below(prefix: string, path: string): string | undefined {
-  if (!path.startsWith(prefix)) return undefined
+/** What of a path comes after a prefix of whole segments; nothing where it has another. */
+function below(prefix: string, path: string): string {
+  if (!path.startsWith(prefix)) return ''
   const rest = path.slice(prefix.length)
-  return rest === '' || rest.startsWith('/') ? rest : undefined
-}
-
-function notFound({ method }: Request, path: string): ServingError {
-  return new ServingError('ROUTE_NOT_FOUND', `there is no ${method} ${path}.`)
+  return rest.startsWith('/') ? rest : ''
 }
 
 /** Until it is read the request is still the host's, to clone for instance. */

@@ -13,6 +13,10 @@ export interface Limits extends BodyLimits {
 export interface Exchange {
   readonly serving: AnyServing
   readonly limits: Limits
+  /** What the door calls itself. */
+  readonly serverName: string
+  /** Whether the door has the routes that change what serves. */
+  readonly isAdministered: boolean
   /** Whether the server behind the door is about to close. */
   readonly isDraining: boolean
   readonly request: HttpRequest

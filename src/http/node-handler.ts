@@ -14,7 +14,7 @@ export function nodeHandler(door: Door): NodeHandler {
     const match = table.find(req.method ?? 'GET', req.url ?? '/')
     if (match === undefined) return next()
     const { route, params } = match
-    if (params === undefined) return send(req, res, next, door.refuse(malformedPath(), req.headers))
+    if (params === undefined) return send(req, res, next, door.refuse(route, malformedPath(), req.headers))
     const caller = Caller.of(req, res)
     door
       .answer(route, {

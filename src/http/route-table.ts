@@ -14,10 +14,15 @@ interface Entry {
 
 /** Finds the route of a request where no framework's router does. */
 export class RouteTable {
-  readonly #entries: readonly Entry[]
+  /** By method and number of segments, in their order. */
+  readonly #entries = new Map<string, Entry[]>()
 
   constructor(routes: readonly Route[]) {
-    this.#entries = routes.map((route) => ({ route, segments: route.path.split('/') }))
+    for (const route of routes) {
+      const segments = route.path.split('/')
+      const key = keyOf(route.method, segments.length)
+      this.#entries.set(key, [...(this.#entries.get(key) ?? []), { route, segments }])
+    }
   }
 
   /**
@@ -28,11 +33,15 @@ export class RouteTable {
     const asked = method === 'HEAD' ? 'GET' : method
     const given = pathOf(target).split('/').map(decode)
     if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
-    const found = this.#entries.find(
-      ({ route, segments }) => route.method === asked && matches(segments, given),
-    )
+    const found = this.#entries
+      .get(keyOf(asked, given.length))
+      ?.find(({ segments }) => matches(segments, given))
     return found && { route: found.route, params: paramsOf(found.segments, given) }
   }
+}
+
+function keyOf(method: string, segments: number): string {
+  return `${method} ${segments}`
 }
 
 /** What is said of a path whose parameters can't be decoded. */
@@ -53,11 +62,9 @@ function decode(segment: string): string | undefined {
   }
 }
 
+/** Whether a path fits a route of as many segments. */
 function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
-  return (
-    segments.length === given.length &&
-    segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
-  )
+  return segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
 }
 
 function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {

@@ -3,9 +3,10 @@ import type { HttpResponse } from './exchange.js'
 import { getHealth, getMetrics, getModel, getModels, getReady, type Exchange } from './native.js'
 import { postPredict } from './predict-route.js'
 import * as schemas from './schemas.js'
+import { v2Routes } from './v2-routes.js'
 
 /** Routes that a door mounts together. */
-export const routeGroups = ['health', 'predict', 'models', 'metrics', 'admin'] as const
+export const routeGroups = ['health', 'predict', 'models', 'metrics', 'v2', 'admin'] as const
 
 export type RouteGroup = (typeof routeGroups)[number]
 
@@ -14,6 +15,8 @@ export interface Route {
   /** Segments that begin with a colon are parameters. */
   readonly path: string
   readonly group: RouteGroup
+  /** Whom the host is asked about first: its `context` of who asks for a prediction, or who may change what serves. */
+  readonly access?: 'context' | 'admin'
   /** What it takes and answers, for documents: nothing is validated by it. */
   readonly schema: schemas.RouteSchema
   readonly handle: (exchange: Exchange) => HttpResponse | Promise<HttpResponse>
@@ -24,13 +27,21 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/health', group: 'health', schema: schemas.health, handle: getHealth },
   { method: 'GET', path: '/ready', group: 'health', schema: schemas.ready, handle: getReady },
   { method: 'GET', path: '/metrics', group: 'metrics', schema: schemas.metrics, handle: getMetrics },
-  { method: 'POST', path: '/predict', group: 'predict', schema: schemas.predict, handle: postPredict },
+  {
+    method: 'POST',
+    path: '/predict',
+    group: 'predict',
+    access: 'context',
+    schema: schemas.predict,
+    handle: postPredict,
+  },
   { method: 'GET', path: '/models', group: 'models', schema: schemas.models, handle: getModels },
   { method: 'GET', path: '/models/:model', group: 'models', schema: schemas.model, handle: getModel },
   {
     method: 'POST',
     path: '/models/:model/predict',
     group: 'predict',
+    access: 'context',
     schema: schemas.predictModel,
     handle: postPredict,
   },
@@ -38,8 +49,10 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/models/:model/versions/:version/predict',
     group: 'predict',
+    access: 'context',
     schema: schemas.predictVersion,
     handle: postPredict,
   },
+  ...v2Routes,
   ...adminRoutes,
 ]

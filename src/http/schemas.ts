@@ -16,7 +16,12 @@ export interface RouteSchema {
 const string = { type: 'string' }
 const number = { type: 'number' }
 
-function object(properties: JsonSchema, optional: readonly string[] = [], description?: string): JsonSchema {
+/** A schema of an object. @param optional the properties that need not be there */
+export function object(
+  properties: JsonSchema,
+  optional: readonly string[] = [],
+  description?: string,
+): JsonSchema {
   return {
     type: 'object',
     ...(description !== undefined && { description }),
@@ -25,7 +30,7 @@ function object(properties: JsonSchema, optional: readonly string[] = [], descri
   }
 }
 
-function list(items: JsonSchema): JsonSchema {
+export function list(items: JsonSchema): JsonSchema {
   return { type: 'array', items }
 }
 

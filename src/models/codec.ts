@@ -10,6 +10,7 @@ import { outcomeOf, type Outcome } from './classification.js'
 import type { Encoded, Kept, RequestCodec } from './loaded-model.js'
 import { MetadataCodec } from './metadata-codec.js'
 import { TensorCodec } from './tensor-codec.js'
+import type { TensorInterface } from './tensor-interface.js'
 import type { Task } from './model-config.js'
 import { plainCopy } from './plain-copy.js'
 import { validated, type StandardSchemaV1 } from './standard-schema.js'
@@ -118,6 +119,13 @@ export class VersionCodec implements RequestCodec {
     return (
       this.takesTensors && this.#signature.inputs.some(({ dtype }) => dtype === 'int64' || dtype === 'uint64')
     )
+  }
+
+  get tensorInterface(): TensorInterface {
+    const { inputs, outputs, classes } = this.#signature
+    const { task } = this.#options
+    const ofTask = task?.classes === undefined ? {} : { [task.output]: task.classes }
+    return { inputs, outputs, hasRows: this.batched, classes: { ...classes, ...ofTask } }
   }
 
   get takesTensors(): boolean {

@@ -61,6 +61,17 @@ export class Leasing {
     return lease
   }
 
+  /** Whether a request would be answered: at once, or once a lazy model is loaded for it. */
+  canServe(model: string, version?: string): boolean {
+    if (this.models.isClosing) return false
+    const found = this.models.get(model)
+    const lease = found.tryLease(isLatest(version) ? undefined : version)
+    lease?.release()
+    if (lease !== undefined) return true
+    if (!isLatest(version)) return found.version(version).state === 'ready'
+    return found.isLazy && found.failure === undefined && found.current === undefined
+  }
+
   /** Whether integers beyond 2^53 must stay exact for a version; undefined while it is not loaded. */
   takesExactIntegers(model: string, version?: string, key?: string): boolean | undefined {
     const found = this.models.all.get(model)

@@ -6,6 +6,7 @@ import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
 import type { Awaitable } from './codec.js'
 import type { PipelineRuns } from './pipeline-runs.js'
+import type { TensorInterface } from './tensor-interface.js'
 
 /** An input on its way through the model, in the form that the model runs. */
 export interface Encoded {
@@ -63,6 +64,8 @@ interface ModelLife {
   readonly codec: RequestCodec
   /** For those who ask in tensors; undefined of code, which takes what it says. */
   readonly tensors?: RequestCodec | undefined
+  /** What those who ask in tensors are told; undefined of code. */
+  readonly tensorInterface?: TensorInterface | undefined
   /** What runs the artifact; undefined for a model of code alone. */
   readonly session?: Pick<
     Session,

@@ -26,6 +26,7 @@ import type { LoadOptions } from './served-model.js'
 import type { ShadowCopy, ShadowOptions } from './shadow.js'
 import { snapshot, type ModelSnapshot } from './snapshot.js'
 import { Stages } from './stages.js'
+import type { TensorInterface } from './tensor-interface.js'
 import { TrafficControl } from './traffic-control.js'
 import { VersionChanges, type SwitchOptions } from './version-changes.js'
 import type { RollbackResult } from './version-history.js'
@@ -322,6 +323,27 @@ export class ModelManager<N extends string = string> {
   /** What an HTTP door must know of a model; undefined where there is no such model, or not {@link isListed | yet}. */
   httpProfile(model: string): HttpProfile | undefined {
     return httpProfile(model, (name) => this.#models.all.get(name)?.definition)
+  }
+
+  /**
+   * What those who ask a version in tensors are told of it; undefined of a model of code, and while it is not loaded.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND
+   */
+  tensorInterface(model: N, version: string): TensorInterface | undefined {
+    return this.#models.get(model).version(version).tensorInterface
+  }
+
+  /** What a model is made of. @throws ServingError MODEL_NOT_FOUND */
+  kindOf(model: N): ModelDefinition['kind'] {
+    return this.#models.get(model).definition.kind
+  }
+
+  /**
+   * Whether a request would be answered: at once, or once a lazy model is loaded for it.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND
+   */
+  canServe(model: N, version?: string): boolean {
+    return this.#leasing.canServe(model, version)
   }
 
   /** Whether integers beyond 2^53 must stay exact for a version; undefined while it is not loaded. */

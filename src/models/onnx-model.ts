@@ -79,6 +79,7 @@ export async function openOnnxModel(
     return {
       codec,
       tensors: codec.tensors,
+      tensorInterface: codec.tensorInterface,
       executor: executorOf(session, {
         isBatching: () => batchSafety.verdict.safe,
         keepsFeeds: retries > 0,

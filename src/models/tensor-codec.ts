@@ -1,6 +1,6 @@
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
-import { isPlainObject, provided, show, type Fields } from '../options.js'
+import { isPlainObject, provided, show, yes, type Fields } from '../options.js'
 import { bytesOf, ownCopy } from '../tensor/batch.js'
 import { checkedTensor } from '../tensor/copy.js'
 import { digest } from '../tensor/digest.js'
@@ -17,6 +17,11 @@ export interface TensorRequest {
   readonly inputs: Feeds
   /** The outputs that are wanted. Default: all. */
   readonly outputs?: readonly string[] | undefined
+  /**
+   * Gives the arrays of the inputs away, which the run may then take with it: they are not to be read or changed any more.
+   * Default: they are copied, and stay the caller's.
+   */
+  readonly transfer?: true | undefined
 }
 
 export const tensorRequestFields: Fields<TensorRequest> = {
@@ -25,11 +30,14 @@ export const tensorRequestFields: Fields<TensorRequest> = {
     'a list of names',
     (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'),
   ),
+  transfer: yes,
 }
 
 interface EncodedTensors extends Encoded {
   readonly feeds: Feeds
   readonly wanted: readonly string[] | undefined
+  /** Whether the feeds' arrays are nobody else's. */
+  readonly isOwn: boolean
 }
 
 /**
@@ -63,11 +71,11 @@ export class TensorCodec implements RequestCodec {
   }
 
   /**
-   * Checks tensors by name. Their arrays are copied by {@link own}, before anything else can run.
+   * Checks tensors by name. Their arrays are copied by {@link own}, before anything else can run, unless they were given away.
    * @throws ServingError INVALID_INPUT
    */
   encode(value: unknown): EncodedTensors {
-    const { inputs, outputs } = value as TensorRequest // made by `infer`, of what its caller gave
+    const { inputs, outputs, transfer = false } = value as TensorRequest // made by `infer`, of what its caller gave
     if (!isPlainObject(inputs))
       throw this.#invalid(`the inputs must be tensors by name; got ${show(inputs)}.`)
     const feeds = emptyRecord<Tensor>(this.#needsNoPrototype)
@@ -86,7 +94,7 @@ export class TensorCodec implements RequestCodec {
       if (!Object.hasOwn(feeds, name)) throw this.#invalid(this.#metadata.unknownInput(name))
     this.#checkRows(feeds)
     this.#checkOutputs(outputs)
-    return { feeds, wanted: outputs }
+    return { feeds, wanted: outputs, isOwn: transfer }
   }
 
   #checkOutputs(wanted: readonly string[] = []): void {
@@ -104,8 +112,8 @@ export class TensorCodec implements RequestCodec {
     throw this.#invalid(`all inputs must have as many rows; ${each}.`)
   }
 
-  own({ feeds }: EncodedTensors): Feeds {
-    return slabCopy(feeds)
+  own({ feeds, isOwn }: EncodedTensors): Feeds {
+    return isOwn ? feeds : slabCopy(feeds)
   }
 
   /** The tensors themselves; of an answer that others are given too, a copy. */

@@ -9,6 +9,7 @@ import { Lease } from './lease.js'
 import { closed } from './names.js'
 import { forClients, type VersionSource } from './repository.js'
 import { settledAfterMs } from '../retry.js'
+import type { TensorInterface } from './tensor-interface.js'
 import type { VersionHost } from './version-host.js'
 import { warmUp } from './warm-up.js'
 
@@ -123,6 +124,11 @@ export class ModelVersion {
   /** What runs the artifact while it is loaded. */
   get session(): LoadedModel['session'] {
     return this.#loaded?.model.session
+  }
+
+  /** What those who ask in tensors are told, while it is loaded; undefined of code. */
+  get tensorInterface(): TensorInterface | undefined {
+    return this.#loaded?.model.tensorInterface
   }
 
   /** Whether requests may share a run, as far as that is known, while it is loaded. */

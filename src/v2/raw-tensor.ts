@@ -1,4 +1,4 @@
-import { elementCount, typedArrays, type DType, type Tensor } from '../tensor/tensor.js'
+import { copyOf, elementCount, typedArrays, type DType, type Tensor } from '../tensor/tensor.js'
 
 /**
  * Tensors as the bytes that the binary tensor extension and gRPC's raw contents carry: row-major, little-endian (as are
@@ -51,7 +51,7 @@ export function fromRaw(dtype: DType, shape: readonly number[], bytes: Uint8Arra
     )
   }
   if (dtype === 'bool') checkBools(bytes)
-  const { buffer, byteOffset } = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  const { buffer, byteOffset } = bytes.byteOffset % size === 0 ? bytes : copyOf(bytes)
   return { dtype, shape, data: new Type(buffer as ArrayBuffer, byteOffset, count) } as Tensor
 }
 

@@ -14,6 +14,7 @@ export interface Question {
 export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
+  readonly bytes: Buffer
   readonly text: string
 }
 
@@ -31,8 +32,8 @@ export async function ask(origin: string, path: string, question: Question = {})
   sent.end(parts === undefined ? body : undefined)
   const [received] = (await response) as [IncomingMessage]
   sent.on('error', () => {}) // an answer that came before all was sent is an answer
-  const text = (await buffer(received)).toString()
-  return { status: received.statusCode ?? 0, headers: received.headers, text }
+  const bytes = await buffer(received)
+  return { status: received.statusCode ?? 0, headers: received.headers, bytes, text: bytes.toString() }
 }
 
 /** Posts a value as JSON, or a text as it is. */

@@ -1,0 +1,102 @@
+import { ServingError } from '../errors.js'
+import { show } from '../options.js'
+import type { Inference, PredictOptions } from '../prediction.js'
+import type { AnyServing } from '../serving.js'
+import { jsonLengthHeader } from '../v2/binary-body.js'
+import { topClasses } from '../v2/classification.js'
+import { readInferRequest, type InferRequest, type RequestedOutput } from '../v2/infer-request.js'
+import { writeInferResponse, type ResponseOutput } from '../v2/infer-response.js'
+import { checkMediaType, readChunks, readJsonObject, unsupportedType, type BodyLimits } from './body.js'
+import type { HttpRequest, HttpResponse } from './exchange.js'
+import { parseJsonObject } from './json.js'
+import { isJsonType, matchesType } from './media-type.js'
+import type { Exchange } from './native.js'
+
+/** Inference in tensors, as JSON or as raw bytes, both ways. */
+export async function postInfer(exchange: Exchange): Promise<HttpResponse> {
+  const { serving, request, limits } = exchange
+  if (serving.refusal !== undefined) throw serving.refusal
+  const asked = await readRequest(request, limits)
+  // Not awaited: what this function holds, the inputs first of all, would be held as long.
+  return answer(exchange, asked)
+}
+
+function answer(
+  exchange: Exchange,
+  { id, inputs, outputs, parameters }: InferRequest,
+): Promise<HttpResponse> {
+  const { serving, request, context, requestId } = exchange
+  const { binaryOutputs, ...wishes } = parameters
+  const version = request.params.version ?? 'latest'
+  const options: PredictOptions = { version, ...wishes, ...context, requestId, signal: request.signal }
+  const names = outputs?.map(({ name }) => name)
+  return serving
+    .infer(request.params.model ?? '', { inputs, outputs: names, transfer: true }, options)
+    .then((inference) => inferResponse(serving, inference, outputs, binaryOutputs, id))
+}
+
+/** @throws ServingError INVALID_REQUEST, INVALID_INPUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED */
+async function readRequest(request: HttpRequest, limits: BodyLimits): Promise<InferRequest> {
+  checkType(request)
+  const jsonLength = jsonLengthOf(request)
+  if (jsonLength === undefined) return readInferRequest(await readJsonObject(request, limits))
+  const chunks = await readChunks(request, limits)
+  if (jsonLength > chunks.size)
+    throw invalid(`${jsonLengthHeader} says ${jsonLength} bytes, where the body has ${chunks.size}.`)
+  return readInferRequest(parseJsonObject(chunks.take(jsonLength), limits), chunks)
+}
+
+/** What clients say of the body, if anything. */
+function checkType(request: HttpRequest): void {
+  checkMediaType(request)
+  const type = request.headers['content-type']
+  if (type === undefined || 'parsed' in request.body || isJsonType(String(type))) return
+  if (!matchesType(String(type), binaryTypes)) throw unsupportedType(request.headers, binaryTypes)
+}
+
+const binaryTypes = ['application/octet-stream']
+
+/** How many bytes of the body are its JSON; undefined where all are. @throws ServingError INVALID_REQUEST */
+function jsonLengthOf({ headers }: HttpRequest): number | undefined {
+  const given = headers[jsonLengthHeader]
+  if (given === undefined) return undefined
+  const length = typeof given === 'string' && /^\d{1,15}$/.test(given) ? Number(given) : 0
+  if (length > 0) return length
+  throw invalid(
+    `${jsonLengthHeader} must be the number of bytes of the body's JSON, at least 1; got ${show(given)}.`,
+  )
+}
+
+function inferResponse(
+  serving: AnyServing,
+  { outputs, meta }: Inference,
+  requested: readonly RequestedOutput[] | undefined,
+  binaryOutputs: boolean,
+  id: string | undefined,
+): HttpResponse {
+  const { model, version, degraded } = meta
+  const all = (): RequestedOutput[] =>
+    Object.keys(outputs).map((name) => ({ name, isBinary: binaryOutputs, classes: undefined }))
+  const answered: ResponseOutput[] = (requested ?? all()).map(({ name, isBinary, classes }) => {
+    const tensor = outputs[name]
+    if (tensor === undefined) throw new ServingError('INTERNAL', `the run gave no output "${name}"`)
+    if (classes === undefined) return { name, tensor, isBinary }
+    const { hasRows = false, classes: labels } = serving.models.tensorInterface(model, version) ?? {}
+    return { name, isBinary, tensor: topClasses({ name, tensor, hasRows, labels: labels?.[name] }, classes) }
+  })
+  const { body, jsonLength } = writeInferResponse({ model, version, id, outputs: answered })
+  return {
+    status: 200,
+    headers: {
+      ...(jsonLength === undefined
+        ? { 'content-type': 'application/json; charset=utf-8' }
+        : { 'content-type': 'application/octet-stream', [jsonLengthHeader]: String(jsonLength) }),
+      ...(degraded !== undefined && { 'x-mlserving-degraded': degraded }),
+    },
+    body,
+  }
+}
+
+function invalid(message: string): ServingError {
+  return new ServingError('INVALID_REQUEST', message)
+}

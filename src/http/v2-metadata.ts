@@ -1,0 +1,122 @@
+import type { AnyServing } from '../serving.js'
+import type { TensorInfo } from '../tensor/tensor.js'
+import { datatypes } from '../v2/datatype.js'
+import { packageVersion } from '../version.js'
+import { json, type HttpResponse } from './exchange.js'
+import type { Exchange } from './native.js'
+
+/** What the protocol tells of a server. */
+export interface ServerMetadata {
+  readonly name: string
+  readonly version: string
+  readonly extensions: readonly string[]
+}
+
+/** What the protocol tells of an input or output; a dimension that varies is -1. */
+export interface TensorMetadata {
+  readonly name: string
+  readonly datatype: string
+  readonly shape: readonly number[]
+}
+
+/** What the protocol tells of a model. */
+export interface ModelMetadata {
+  readonly name: string
+  /** Those that can answer. */
+  readonly versions: readonly string[]
+  readonly platform: string
+  /** None of a model of code. */
+  readonly inputs: readonly TensorMetadata[]
+  readonly outputs: readonly TensorMetadata[]
+}
+
+const extensions = [
+  'classification',
+  'model_configuration',
+  'schedule_policy',
+  'statistics',
+  'binary_tensor_data',
+]
+
+/** @param hasRepository whether models may be loaded and unloaded by way of the protocol */
+export function serverMetadata(name: string, hasRepository: boolean): ServerMetadata {
+  return {
+    name,
+    version: packageVersion,
+    extensions: hasRepository ? [...extensions, 'model_repository'] : extensions,
+  }
+}
+
+/**
+ * Of the version that serves, or the one asked for by name or label; a lazy model is loaded for it.
+ * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, CLOSED, ABORTED
+ */
+export async function modelMetadata(
+  { models }: AnyServing,
+  model: string,
+  version: string | undefined,
+  signal: AbortSignal,
+): Promise<ModelMetadata> {
+  const lease = await models.lease(model, version, { signal })
+  try {
+    const { inputs = [], outputs = [] } = models.tensorInterface(model, lease.version) ?? {}
+    const { versions } = models.get(model)
+    return {
+      name: model,
+      versions: versions.filter(({ state }) => state === 'ready').map((each) => each.version),
+      platform: platforms[models.kindOf(model)],
+      inputs: inputs.map(tensorMetadata),
+      outputs: outputs.map(tensorMetadata),
+    }
+  } finally {
+    lease.release()
+  }
+}
+
+/** What runs a model, by its kind. */
+const platforms = {
+  onnx: 'onnxruntime_onnx',
+  custom: 'mlserving_custom',
+  pipeline: 'mlserving_pipeline',
+} as const
+
+function tensorMetadata({ name, dtype, shape }: TensorInfo): TensorMetadata {
+  return {
+    name,
+    datatype: datatypes[dtype],
+    shape: shape.map((dimension) => (typeof dimension === 'number' ? dimension : -1)),
+  }
+}
+
+/**
+ * Whether a model, or the version asked for, answers requests: one that is lazy does so once it is loaded.
+ * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND
+ */
+export function isModelReady({ models }: AnyServing, model: string, version?: string): boolean {
+  return models.canServe(model, version)
+}
+
+export function getV2Server({ serverName, isAdministered }: Exchange): HttpResponse {
+  return json(200, serverMetadata(serverName, isAdministered))
+}
+
+export function getV2Live(): HttpResponse {
+  return json(200, { live: true })
+}
+
+export function getV2Ready({ serving, isDraining }: Exchange): HttpResponse {
+  const ready = !isDraining && serving.readiness().status === 'ready'
+  return json(ready ? 200 : 503, { ready })
+}
+
+export async function getV2Model({ serving, request }: Exchange): Promise<HttpResponse> {
+  const { model = '', version } = request.params
+  return json(200, await modelMetadata(serving, model, version, request.signal))
+}
+
+export async function getV2ModelReady({ serving, request }: Exchange): Promise<HttpResponse> {
+  const { model = '', version } = request.params
+  if (!serving.models.isListed) await serving.models.listed()
+  const ready = isModelReady(serving, model, version)
+  return json(ready ? 200 : 503, { name: model, ready })
+}

@@ -1,0 +1,37 @@
+import type { Route } from './routes.js'
+import { postInfer } from './v2-infer.js'
+import { getV2Live, getV2Model, getV2ModelReady, getV2Ready, getV2Server } from './v2-metadata.js'
+import * as schemas from './v2-schemas.js'
+
+const group = 'v2'
+
+/** The Open Inference Protocol, version 2. A model's version may be left out. */
+export const v2Routes: readonly Route[] = [
+  { method: 'GET', path: '/v2', group, schema: schemas.server, handle: getV2Server },
+  { method: 'GET', path: '/v2/health/live', group, schema: schemas.live, handle: getV2Live },
+  { method: 'GET', path: '/v2/health/ready', group, schema: schemas.ready, handle: getV2Ready },
+  ...ofModelAndVersion({ method: 'GET', path: '', group, schema: schemas.model, handle: getV2Model }),
+  ...ofModelAndVersion({
+    method: 'GET',
+    path: '/ready',
+    group,
+    schema: schemas.modelReady,
+    handle: getV2ModelReady,
+  }),
+  ...ofModelAndVersion({
+    method: 'POST',
+    path: '/infer',
+    group,
+    access: 'context',
+    schema: schemas.infer,
+    handle: postInfer,
+  }),
+]
+
+/** A route below a model, and below a version of it. */
+function ofModelAndVersion({ path, schema, ...route }: Route): Route[] {
+  return [
+    { ...route, path: `/v2/models/:model${path}`, schema: schemas.ofModel(schema) },
+    { ...route, path: `/v2/models/:model/versions/:version${path}`, schema: schemas.ofVersion(schema) },
+  ]
+}

@@ -1,0 +1,112 @@
+import { list, modelName, object, versionName, type JsonSchema, type RouteSchema } from './schemas.js'
+
+const string = { type: 'string' }
+const boolean = { type: 'boolean' }
+const tags = ['v2']
+
+const error = object({ error: string }, [], 'What went wrong')
+const errors = { '4xx': error, '5xx': error }
+
+const parameters = {
+  type: 'object',
+  description: 'By name',
+  additionalProperties: { type: ['string', 'number', 'boolean'] },
+}
+
+const shape = list({ type: 'integer' })
+
+const datatype = {
+  type: 'string',
+  enum: [
+    'BOOL',
+    'UINT8',
+    'UINT16',
+    'UINT32',
+    'UINT64',
+    'INT8',
+    'INT16',
+    'INT32',
+    'INT64',
+    'FP16',
+    'FP32',
+    'FP64',
+    'BYTES',
+  ],
+}
+
+const data = {
+  type: 'array',
+  description: 'The elements, row-major, flat or nested; not where they are raw bytes',
+  items: {},
+}
+
+const tensor = object({ name: string, shape, datatype, parameters, data }, ['parameters', 'data'])
+const metadata = list(object({ name: string, datatype, shape }))
+
+const request = object(
+  {
+    id: string,
+    parameters,
+    inputs: list(tensor),
+    outputs: list(object({ name: string, parameters }, ['parameters'])),
+  },
+  ['id', 'parameters', 'outputs'],
+  'Tensors; with the header Inference-Header-Content-Length those that are raw bytes follow the JSON',
+)
+
+const answer = object(
+  { model_name: string, model_version: string, id: string, parameters, outputs: list(tensor) },
+  ['id', 'parameters'],
+)
+
+/** A schema of a route below a model. */
+export function ofModel(schema: RouteSchema): RouteSchema {
+  return { ...schema, params: object({ model: modelName }) }
+}
+
+/** The same below a version of it. */
+export function ofVersion({ operationId, ...schema }: RouteSchema): RouteSchema {
+  return {
+    ...schema,
+    operationId: `${operationId}OfVersion`,
+    params: object({ model: modelName, version: versionName }),
+  }
+}
+
+export const server = route('v2Server', 'What the server is', {
+  200: object({ name: string, version: string, extensions: list(string) }),
+})
+
+export const live = route('v2Live', 'Whether the process can answer', { 200: object({ live: boolean }) })
+
+const readiness = object({ ready: boolean })
+export const ready = route('v2Ready', 'Whether every model serves', { 200: readiness, 503: readiness })
+
+export const model = route('v2Model', 'What a model takes and gives', {
+  200: object({
+    name: string,
+    versions: list(string),
+    platform: string,
+    inputs: metadata,
+    outputs: metadata,
+  }),
+  ...errors,
+})
+
+const modelReadiness = object({ name: string, ready: boolean })
+export const modelReady = route('v2ModelReady', 'Whether a model serves', {
+  200: modelReadiness,
+  503: modelReadiness,
+  404: error,
+})
+
+export const infer = route('v2Infer', 'Asks a model, in tensors', { 200: answer, ...errors }, request)
+
+function route(
+  operationId: string,
+  summary: string,
+  response: RouteSchema['response'],
+  body?: JsonSchema,
+): RouteSchema {
+  return { operationId, summary, tags, ...(body !== undefined && { body }), response }
+}
