@@ -15,7 +15,7 @@ const layers = [
   {
     rank: 4,
     name: 'the serving',
-    files: /^src\/(serving|predict|prediction|predict-stage|predict-many|pipeline|default-serving)\.ts$/,
+    files: /^src\/(serving|predict|prediction|predict-stage|predict-many|predict-stream|pipeline|default-serving)\.ts$/,
   },
   { rank: 2, name: 'src/v2', files: /^src\/v2\// },
   { rank: 1, name: 'src/tensor', files: /^src\/tensor\// },

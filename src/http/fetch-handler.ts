@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { ServingError } from '../errors.js'
 import { func, provided, type Fields } from '../options.js'
 import type { Door } from './door.js'
-import type { HandedOn, HttpResponse, UnreadBody } from './exchange.js'
+import { isStreamed, type BodyStream, type HandedOn, type HttpResponse, type UnreadBody } from './exchange.js'
 import { malformedPath, RouteTable } from './route-table.js'
 
 /** A handler of the web's own requests, as Next.js, Hono, Bun, Deno and wrappers of Lambda call it. */
@@ -78,9 +78,31 @@ function respond(request: Request, answer: HttpResponse | HandedOn): Response {
     if (request.signal.aborted) return new Response(null, { status: 499, headers: answer.headers })
     throw answer.error
   }
+  if (isStreamed(answer)) {
+    const { status, headers, body } = answer
+    return new Response(readableStreamOf(body), { status, headers })
+  }
   const { status, headers, body } = answer
   return new Response(request.method === 'HEAD' ? null : body, {
     status,
     headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
   })
+}
+
+/** The same as a stream of the web's, which asks for a piece when it is read. */
+function readableStreamOf(body: BodyStream): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { value, done } = await body.next()
+        if (done === true) controller.close()
+        else controller.enqueue(encoder.encode(value))
+      },
+      async cancel() {
+        await body.return()
+      },
+    },
+    { highWaterMark: 0 },
+  )
 }

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Caller } from './caller.js'
 import type { Door } from './door.js'
-import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from './exchange.js'
+import { isStreamed, queryOf, type HandedOn, type HttpBody, type WholeResponse } from './exchange.js'
+import { sendStream } from './node-stream.js'
 import { malformedPath, RouteTable } from './route-table.js'
 
 /** A handler of Node's own requests, as Express 4 and 5, Nest and connect call it. */
@@ -26,8 +27,9 @@ export function nodeHandler(door: Door): NodeHandler {
         source: req,
       })
       .then((answer) => {
+        if (isStreamed(answer)) return sendStream(res, answer).finally(() => caller.answered())
         caller.answered()
-        send(req, res, next, answer)
+        return send(req, res, next, answer)
       })
       .catch(next)
   }
@@ -47,7 +49,7 @@ function send(
   req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
-  answer: HttpResponse | HandedOn,
+  answer: WholeResponse | HandedOn,
 ): void {
   // The caller is gone, or the host has answered meanwhile.
   if (res.headersSent || res.destroyed) return
