@@ -193,10 +193,14 @@ function answered(
   outcome: Outcome,
 ): AnyPrediction {
   const { queueMs, computeMs, batchRows, cache = 'off' } = answer
-  const latencyMs = performance.now() - startedAt
-  if (batchRows > 0) metrics.queued(model, version, queueMs)
-  metrics.request({ model, version, latencyMs, confidence: outcome.confidence })
-  models.outcomes?.answered(model, { version, status: 'ok', latencyMs, isCached: batchRows === 0 })
+  const now = performance.now()
+  const latencyMs = now - startedAt
+  metrics.answered(
+    { model, version, latencyMs, queueMs, computeMs, cache, confidence: outcome.confidence },
+    now,
+  )
+  const isCached = cache === 'hit' || cache === 'stale'
+  models.outcomes?.answered(model, { version, status: 'ok', latencyMs, isCached })
   const meta = { requestId, model, version, cache, batchRows, queueMs, computeMs, latencyMs }
   const degraded = answer.cache === undefined ? stages?.degraded : answer.degraded
   if (degraded === undefined && stages === undefined) return Object.assign(outcome, { meta })
@@ -215,7 +219,7 @@ export function failed(
   const error = inContext(asServingError(cause), model, version)
   const latencyMs = performance.now() - startedAt
   // What a client names is a label only where it exists, or clients could make labels without end.
-  metrics.request({ model: models.has(model) ? model : undefined, version, latencyMs, error })
+  metrics.failed({ model: models.has(model) ? model : undefined, version, latencyMs, error })
   if (version !== undefined && error.status >= 500 && error.code !== 'CLOSED')
     models.outcomes?.answered(model, { version, status: 'error', latencyMs, isCached: false })
   return error

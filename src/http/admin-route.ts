@@ -104,7 +104,8 @@ async function bodyOf<B>(
   return given as B
 }
 
-async function readFields(
+/** The fields of a body of JSON, where there is one. @throws ServingError UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST */
+export async function readFields(
   request: HttpRequest,
   limits: BodyLimits,
 ): Promise<Readonly<Record<string, unknown>>> {

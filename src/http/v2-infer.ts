@@ -5,8 +5,10 @@ import type { AnyServing } from '../serving.js'
 import { jsonLengthHeader } from '../v2/binary-body.js'
 import { topClasses } from '../v2/classification.js'
 import { readInferRequest, type InferRequest, type RequestedOutput } from '../v2/infer-request.js'
+import type { RequestParameters } from '../v2/parameters.js'
 import { writeInferResponse, type ResponseOutput } from '../v2/infer-response.js'
 import { checkMediaType, readChunks, readJsonObject, unsupportedType, type BodyLimits } from './body.js'
+import { compressed } from './compression.js'
 import type { HttpRequest, HttpResponse } from './exchange.js'
 import { parseJsonObject } from './json.js'
 import { isJsonType, matchesType } from './media-type.js'
@@ -25,14 +27,32 @@ function answer(
   exchange: Exchange,
   { id, inputs, outputs, parameters }: InferRequest,
 ): Promise<HttpResponse> {
-  const { serving, request, context, requestId } = exchange
-  const { binaryOutputs, ...wishes } = parameters
-  const version = request.params.version ?? 'latest'
-  const options: PredictOptions = { version, ...wishes, ...context, requestId, signal: request.signal }
+  const { serving, request } = exchange
   const names = outputs?.map(({ name }) => name)
   return serving
-    .infer(request.params.model ?? '', { inputs, outputs: names, transfer: true }, options)
-    .then((inference) => inferResponse(serving, inference, outputs, binaryOutputs, id))
+    .infer(
+      request.params.model ?? '',
+      { inputs, outputs: names, transfer: true },
+      optionsOf(exchange, parameters),
+    )
+    .then((inference) => inferResponse(serving, inference, outputs, parameters.binaryOutputs, id))
+    .then((response) => compressed(response, request.headers))
+}
+
+/** What the host says of the request wins over what it says itself. */
+function optionsOf(
+  { request, context, requestId }: Exchange,
+  { priority: asked, timeoutMs: askedMs }: RequestParameters,
+): PredictOptions {
+  const { version = request.params.version ?? 'latest', priority = asked, timeoutMs = askedMs } = context
+  return {
+    ...context,
+    version,
+    requestId,
+    signal: request.signal,
+    ...(priority !== undefined && { priority }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  }
 }
 
 /** @throws ServingError INVALID_REQUEST, INVALID_INPUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED */

@@ -57,24 +57,36 @@ export async function modelMetadata(
   version: string | undefined,
   signal: AbortSignal,
 ): Promise<ModelMetadata> {
-  const lease = await models.lease(model, version, { signal })
-  try {
-    const { inputs = [], outputs = [] } = models.tensorInterface(model, lease.version) ?? {}
-    const { versions } = models.get(model)
-    return {
-      name: model,
-      versions: versions.filter(({ state }) => state === 'ready').map((each) => each.version),
-      platform: platforms[models.kindOf(model)],
-      inputs: inputs.map(tensorMetadata),
-      outputs: outputs.map(tensorMetadata),
-    }
-  } finally {
-    lease.release()
+  const name = await loadedVersion(models, model, version, signal)
+  const { inputs = [], outputs = [] } = models.tensorInterface(model, name) ?? {}
+  const { versions } = models.get(model)
+  return {
+    name: model,
+    versions: versions.filter(({ state }) => state === 'ready').map((each) => each.version),
+    platform: platforms[models.kindOf(model)],
+    inputs: inputs.map(tensorMetadata),
+    outputs: outputs.map(tensorMetadata),
   }
 }
 
+/**
+ * The name of the version that serves, or of the one asked for, once it is loaded.
+ * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, CLOSED, ABORTED
+ */
+export async function loadedVersion(
+  models: AnyServing['models'],
+  model: string,
+  version: string | undefined,
+  signal: AbortSignal,
+): Promise<string> {
+  const lease = await models.lease(model, version, { signal })
+  lease.release()
+  // A canary takes its share of the requests, and is not what a model is said to be.
+  return version === undefined ? models.versionOf(model, 'latest') : lease.version
+}
+
 /** What runs a model, by its kind. */
-const platforms = {
+export const platforms = {
   onnx: 'onnxruntime_onnx',
   custom: 'mlserving_custom',
   pipeline: 'mlserving_pipeline',

@@ -100,6 +100,73 @@ export const modelReady = route('v2ModelReady', 'Whether a model serves', {
   404: error,
 })
 
+const integer = { type: 'integer' }
+const duration = object({ count: integer, ns: integer })
+const computed = { compute_input: duration, compute_infer: duration, compute_output: duration }
+
+const statisticsAnswer = object({
+  model_stats: list(
+    object({
+      name: string,
+      version: string,
+      last_inference: integer,
+      inference_count: integer,
+      execution_count: integer,
+      inference_stats: object({
+        success: duration,
+        fail: duration,
+        queue: duration,
+        ...computed,
+        cache_hit: duration,
+        cache_miss: duration,
+      }),
+      batch_stats: list(object({ batch_size: integer, ...computed })),
+    }),
+  ),
+})
+
+export const allStatistics = route('v2Statistics', 'What was counted of all models', {
+  200: statisticsAnswer,
+  ...errors,
+})
+export const statistics = route('v2ModelStatistics', 'What was counted of a model', {
+  200: statisticsAnswer,
+  ...errors,
+})
+
+const configured = list(object({ name: string, data_type: string, dims: shape }))
+
+export const config = route('v2Config', 'How a model is configured', {
+  200: object(
+    {
+      name: string,
+      platform: string,
+      backend: string,
+      max_batch_size: integer,
+      input: configured,
+      output: configured,
+      instance_group: list(object({ kind: string, count: integer })),
+      dynamic_batching: { type: 'object' },
+    },
+    ['dynamic_batching'],
+  ),
+  ...errors,
+})
+
+export const index = route(
+  'v2RepositoryIndex',
+  'Every version of every model, and its state',
+  {
+    200: list(object({ name: string, version: string, state: string, reason: string }, ['version'])),
+    ...errors,
+  },
+  object({ ready: boolean }, ['ready']),
+)
+
+const wishes = object({ parameters }, ['parameters'])
+export const load = route('v2Load', 'Loads a model', { 200: object({}), ...errors }, wishes)
+export const unload = route('v2Unload', 'Unloads a model', { 200: object({}), ...errors }, wishes)
+
 export const infer = route('v2Infer', 'Asks a model, in tensors', { 200: answer, ...errors }, request)
 
 function route(

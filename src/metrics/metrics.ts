@@ -7,16 +7,23 @@ import { LabelledMetric, type Labels } from './labelled-metric.js'
 import type { ModelChange } from '../models/changes.js'
 import { branded, ownMetric } from './own-metric.js'
 import { ShadowMetrics, shadowNames, type ShadowObservation } from './shadow.js'
+import { VersionStatistics, type AnswerTimes } from './statistics.js'
 import { statusNames, watchStatus, type StatusSource } from './status.js'
 
-/** What the metrics are told of one request, when it is over. */
-export interface RequestObservation {
+/** What the metrics are told of a request that was answered. */
+export interface AnswerObservation extends AnswerTimes {
+  readonly model: string
+  readonly version: string
+  readonly confidence?: unknown
+}
+
+/** What the metrics are told of a request that failed. */
+export interface FailureObservation {
   /** A model and a version that exist; else they are left out, and labelled `unknown`. */
   readonly model?: string | undefined
   readonly version?: string | undefined
   readonly latencyMs: number
-  readonly error?: ServingError | undefined
-  readonly confidence?: unknown
+  readonly error: ServingError
 }
 
 const unknown = 'unknown'
@@ -53,6 +60,7 @@ interface VersionSeries {
   readonly batchRows: Histogram
   readonly confidence: Histogram
   readonly success: Count
+  readonly statistics: VersionStatistics
 }
 
 /** The serving's Prometheus metrics, in a registry of its own unless the host gives one. */
@@ -62,7 +70,7 @@ export class Metrics {
   readonly #rejected: LabelledMetric<Count>
   readonly #changes: LabelledMetric<Count>
   readonly #histograms: Readonly<
-    Record<keyof Omit<VersionSeries, 'labels' | 'success'>, LabelledMetric<Histogram>>
+    Record<keyof Omit<VersionSeries, 'labels' | 'success' | 'statistics'>, LabelledMetric<Histogram>>
   >
   readonly #shadow: ShadowMetrics
   readonly #loadTime: Gauge
@@ -150,12 +158,13 @@ export class Metrics {
       batchRows: batchRows.seriesOf(labels),
       confidence: confidence.seriesOf(labels),
       success: this.#requests.seriesOf({ ...labels, status: metricStatus() }),
+      statistics: new VersionStatistics(),
     }
   }
 
-  /** Counts a request that was computed, rather than answered by the cache. */
-  queued(model: string, version: string, queueMs: number): void {
-    this.#seriesOf(model, version).queueTime.observe(queueMs / 1000)
+  /** What was counted of a version; undefined where nothing was. */
+  statisticsOf(model: string, version: string): VersionStatistics | undefined {
+    return this.#series.get(model)?.get(version)?.statistics
   }
 
   /** Counts a request whose answer comes item by item, when its first is there. */
@@ -165,16 +174,20 @@ export class Metrics {
 
   /** Counts a run of one or more requests. */
   ran(model: string, version: string, rows: number, computeMs: number): void {
-    const { computeTime, batchRows } = this.#seriesOf(model, version)
+    const { computeTime, batchRows, statistics } = this.#seriesOf(model, version)
+    statistics.ran(rows, computeMs)
     computeTime.observe(computeMs / 1000)
     batchRows.observe(rows)
   }
 
-  request({ model = unknown, version = unknown, latencyMs, error, confidence }: RequestObservation): void {
+  /** Counts a request that was answered. @param now on the clock of `performance.now()` */
+  answered(answer: AnswerObservation, now: number): void {
+    const { model, version, latencyMs, queueMs, cache, confidence } = answer
     const series = this.#seriesOf(model, version)
+    series.statistics.answered(answer, now)
+    if (cache !== 'hit' && cache !== 'stale') series.queueTime.observe(queueMs / 1000)
     series.latency.observe(latencyMs / 1000)
-    if (error === undefined) series.success.add()
-    else this.#failed(series.labels, error)
+    series.success.add()
     if (typeof confidence === 'number') series.confidence.observe(confidence)
     else if (Array.isArray(confidence)) {
       for (const value of confidence as unknown[])
@@ -182,7 +195,11 @@ export class Metrics {
     }
   }
 
-  #failed(labels: Labels, error: ServingError): void {
+  /** Counts a request that failed. */
+  failed({ model = unknown, version = unknown, latencyMs, error }: FailureObservation): void {
+    const { latency, labels, statistics } = this.#seriesOf(model, version)
+    latency.observe(latencyMs / 1000)
+    statistics.failed(latencyMs)
     const status = metricStatus(error)
     this.#requests.seriesOf({ ...labels, status }).add()
     if (

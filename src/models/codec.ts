@@ -121,11 +121,13 @@ export class VersionCodec implements RequestCodec {
     )
   }
 
-  get tensorInterface(): TensorInterface {
+  /** @param maxRows the rows of one run at most, where there are any */
+  tensorInterface(maxRows: number): TensorInterface {
     const { inputs, outputs, classes } = this.#signature
     const { task } = this.#options
     const ofTask = task?.classes === undefined ? {} : { [task.output]: task.classes }
-    return { inputs, outputs, hasRows: this.batched, classes: { ...classes, ...ofTask } }
+    const maxBatchSize = this.batched ? maxRows : 0
+    return { inputs, outputs, hasRows: this.batched, maxBatchSize, classes: { ...classes, ...ofTask } }
   }
 
   get takesTensors(): boolean {

@@ -61,6 +61,14 @@ export class Leasing {
     return lease
   }
 
+  /** The name of the version that a name, a label or `'latest'` stands for. */
+  versionOf(model: string, version: string): string {
+    const found = this.models.get(model)
+    if (!isLatest(version)) return found.version(version).name
+    if (found.current === undefined) throw notReady(found)
+    return found.current.name
+  }
+
   /** Whether a request would be answered: at once, or once a lazy model is loaded for it. */
   canServe(model: string, version?: string): boolean {
     if (this.models.isClosing) return false

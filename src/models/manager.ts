@@ -166,6 +166,14 @@ export class ModelManager<N extends string = string> {
   }
 
   /**
+   * Loads the version of a model that is to serve, unless one does: for a lazy model, or after the whole was unloaded.
+   * @throws ServingError as {@link load}; MODEL_NOT_READY where there is no version
+   */
+  loadModel(model: N, origin: ChangeOrigin = {}): Promise<ModelSnapshot> {
+    return this.#versions.loadModel(model, origin)
+  }
+
+  /**
    * Makes a version the one that serves, loading it first where needed. Requests under way end on the version
    * they began with; the one that served before stays loaded (`keepPrevious`).
    * @throws ServingError as {@link load}; VALIDATION_FAILED where it does not pass `validate`, and INVALID_REQUEST where
@@ -331,6 +339,14 @@ export class ModelManager<N extends string = string> {
    */
   tensorInterface(model: N, version: string): TensorInterface | undefined {
     return this.#models.get(model).version(version).tensorInterface
+  }
+
+  /**
+   * The name of the version that a name, a label or `'latest'` stands for.
+   * @throws ServingError MODEL_NOT_FOUND, VERSION_NOT_FOUND; MODEL_NOT_READY where no version serves
+   */
+  versionOf(model: N, version: string): string {
+    return this.#leasing.versionOf(model, version)
   }
 
   /** What a model is made of. @throws ServingError MODEL_NOT_FOUND */

@@ -14,7 +14,7 @@ import { AutomaticProof, isDeclared, statedSafety, type BatchProof } from './bat
 import { VersionCodec, type Awaitable, type CodecOptions } from './codec.js'
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
-import { readVersionConfig, type ModelOptions } from './model-config.js'
+import { maxBatchSizeOf, readVersionConfig, type ModelOptions } from './model-config.js'
 import { raggedOf } from './ragged-axes.js'
 import type { VersionSource } from './repository.js'
 
@@ -79,7 +79,7 @@ export async function openOnnxModel(
     return {
       codec,
       tensors: codec.tensors,
-      tensorInterface: codec.tensorInterface,
+      tensorInterface: codec.tensorInterface(maxBatchSizeOf(batching)),
       executor: executorOf(session, {
         isBatching: () => batchSafety.verdict.safe,
         keepsFeeds: retries > 0,

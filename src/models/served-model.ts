@@ -11,6 +11,7 @@ import type { ModelHost } from './model-host.js'
 import { ModelResidence } from './model-residence.js'
 import { ModelVersions } from './model-versions.js'
 import { ModelWatch } from './model-watch.js'
+import { notReady } from './not-ready.js'
 import { Quarantine } from './quarantine.js'
 import { Recovery } from './recovery.js'
 import type { VersionSource } from './repository.js'
@@ -183,6 +184,14 @@ export class ServedModel {
     await this.#refuseChanging(name)
     await this.#load(name, { activate: true })
     await this.traffic.applyLabels()
+  }
+
+  /** Loads the version that is to serve, unless one does. @throws ServingError MODEL_NOT_READY where there is none */
+  loadServing(): Promise<void> {
+    return this.#queue.run(async () => {
+      if (this.current?.state !== 'ready') await this.#loadFirst()
+      if (this.current === undefined) throw notReady(this)
+    })
   }
 
   /** @throws ServingError MODEL_NOT_READY where a version's files are being replaced */

@@ -1,12 +1,21 @@
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
 import { isPlainObject, provided, show, yes, type Fields } from '../options.js'
-import { bytesOf, ownCopy } from '../tensor/batch.js'
+import { bytesOf, ownCopy, ownRows } from '../tensor/batch.js'
 import { checkedTensor } from '../tensor/copy.js'
 import { digest } from '../tensor/digest.js'
-import { ValueMismatch } from '../tensor/mismatch.js'
+import { mismatch, ValueMismatch } from '../tensor/mismatch.js'
 import { slabCopy } from '../tensor/slab.js'
-import { describe, emptyRecord, isTensorLike, type Feeds, type Tensor } from '../tensor/tensor.js'
+import {
+  describe,
+  describeShape,
+  elementCount,
+  emptyRecord,
+  isTensorLike,
+  type Feeds,
+  type Tensor,
+  type TensorInfo,
+} from '../tensor/tensor.js'
 import type { Outcome } from './classification.js'
 import type { Encoded, Kept, RequestCodec } from './loaded-model.js'
 import type { MetadataCodec } from './metadata-codec.js'
@@ -85,6 +94,7 @@ export class TensorCodec implements RequestCodec {
         throw this.#invalid(`input "${info.name}" is missing; it expects ${describe(info)}.`)
       try {
         feeds[info.name] = checkedTensor(tensor, info)
+        checkEmpty(tensor, info)
       } catch (error) {
         if (error instanceof ValueMismatch) throw this.#invalid(error.message)
         throw error
@@ -116,10 +126,10 @@ export class TensorCodec implements RequestCodec {
     return isOwn ? feeds : slabCopy(feeds)
   }
 
-  /** The tensors themselves; of an answer that others are given too, a copy. */
+  /** The tensors, to be kept: of an answer that others are given too, and of small parts of a batch, copies. */
   decode(outputs: Feeds, { wanted }: EncodedTensors, isShared: boolean): Outcome {
     const asked = wanted === undefined ? outputs : pick(outputs, wanted)
-    return { prediction: isShared ? ownCopy(asked) : asked }
+    return { prediction: isShared ? ownCopy(asked) : ownRows(asked) }
   }
 
   key({ feeds }: EncodedTensors): string {
@@ -133,6 +143,24 @@ export class TensorCodec implements RequestCodec {
   #invalid(rest: string): ServingError {
     return new ServingError('INVALID_INPUT', `${this.#label}: ${rest}`)
   }
+}
+
+/** Rows without elements cost their turn all the same. */
+const mostEmptyRows = 65_536
+
+/** The runtime multiplies dimensions; where there are elements, these bound them. */
+const mostElements = 2 ** 31 - 1
+
+/** A tensor without elements may claim any shape. @throws ValueMismatch */
+function checkEmpty({ shape, data }: Tensor, info: TensorInfo): void {
+  if (data.length > 0) return
+  const [rows = 0] = shape
+  const others = elementCount(shape.filter((dimension) => dimension > 0))
+  if (rows <= mostEmptyRows && others <= mostElements) return
+  throw mismatch(
+    info,
+    `got an empty tensor of shape ${describeShape(shape)}; there may be at most ${mostEmptyRows} rows, and ${mostElements} as the product of its other dimensions.`,
+  )
 }
 
 function pick(tensors: Feeds, names: readonly string[]): Feeds {

@@ -47,6 +47,15 @@ export class VersionChanges {
     })
   }
 
+  loadModel(model: string, origin: ChangeOrigin): Promise<ModelSnapshot> {
+    return this.changes.record({ action: 'load', model }, origin, async (change) => {
+      const found = await this.models.known(model)
+      await found.loadServing()
+      change.to = found.current?.name
+      return snapshot(found)
+    })
+  }
+
   switchVersion(
     model: string,
     version: string,

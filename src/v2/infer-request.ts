@@ -99,20 +99,26 @@ function readShape(value: unknown, label: string): number[] {
 const mostDimensions = 64
 
 function readData(name: string, dtype: DType, shape: readonly number[], data: unknown): Tensor {
-  const info = { name, dtype, shape }
   if (!Array.isArray(data)) {
     const got =
       data === undefined ? 'has neither data nor binary_data_size' : `has data that is ${showLeaf(data)}`
     throw invalidRequest(`input "${name}" ${got}; data must be a list, flat or nested as its shape says.`)
   }
+  // Of a scalar, too, the one element is in a list.
+  const value: unknown = shape.length === 0 && data.length === 1 ? data[0] : data
   try {
-    // Of a scalar, too, the one element is in a list.
-    const value: unknown = shape.length === 0 && data.length === 1 ? data[0] : data
-    return new TensorReader(info, false).read(value)
+    const tensor = new TensorReader({ name, dtype, shape: listed(shape) }, false).read(value)
+    return { ...tensor, shape }
   } catch (error) {
     if (error instanceof ValueMismatch) throw invalidRequest(error.message)
     throw error
   }
+}
+
+/** A shape as far as nested lists can have it: an empty list has none inside. */
+function listed(shape: readonly number[]): readonly number[] {
+  const empty = shape.indexOf(0)
+  return empty === -1 ? shape : shape.slice(0, empty + 1)
 }
 
 /** The raw bytes that an input says it has. */

@@ -24,6 +24,7 @@ beforeAll(async () => {
     'scalar/1': scalarInput(),
     'text/1': identityModel({ dtype: 'string' }),
     'half/1': identityModel({ dtype: 'float16' }),
+    'wide/1': identityModel({ shape: ['batch', 'n'] }),
     'versions/1': identityModel(),
     'versions/2': addInt64(),
   })) {
@@ -264,6 +265,20 @@ describe.each(hosts)('$name', ({ start }) => {
       ['a number in quotes', 'identity', { inputs: [{ ...row, data: [1, 2, '3'] }] }, 400, 'got "3"'],
       ['null', 'identity', { inputs: [{ ...row, data: [1, 2, null] }] }, 400, 'got null'],
       ['no float32', 'identity', { inputs: [{ ...row, data: [1, 2, 1e39] }] }, 400, 'range of float32'],
+      [
+        'rows without end',
+        'wide',
+        { inputs: [{ ...row, shape: [2 ** 31, 0], data: [] }] },
+        400,
+        'at most 65536 rows',
+      ],
+      [
+        'a length beyond the runtime',
+        'wide',
+        { inputs: [{ ...row, shape: [0, 2 ** 53 - 1], data: [] }] },
+        400,
+        '2147483647',
+      ],
       ['an unknown output', 'identity', { inputs: [row], outputs: [{ name: 'q' }] }, 400, 'no output "q"'],
       ['a sequence', 'identity', { parameters: { sequence_id: 7 }, inputs: [row] }, 400, 'sequence_id'],
       [
