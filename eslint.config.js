@@ -16,7 +16,8 @@ const layers = [
   {
     rank: 5,
     name: 'the serving',
-    files: /^src\/(serving|predict|prediction|predict-stage|predict-many|pipeline|default-serving)\.ts$/,
+    files:
+      /^src\/(serving|predict|prediction|predict-stage|predict-many|predict-stream|pipeline|default-serving)\.ts$/,
   },
   { rank: 3, name: 'src/client', files: /^src\/client\// },
   { rank: 2, name: 'src/v2', files: /^src\/v2\// },

@@ -9,6 +9,7 @@ export default defineConfig({
     client: 'src/client/index.ts',
     remote: 'src/remote/index.ts',
     grpc: 'adapters/grpc/index.ts',
+    fetch: 'adapters/fetch/index.ts',
     testing: 'src/testing/index.ts',
   },
   format: ['esm', 'cjs'],

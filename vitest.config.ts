@@ -48,7 +48,7 @@ export default defineConfig(({ mode }) => ({
     alias: [
       { find: /^mlserving$/, replacement: source('src/index.ts') },
       { find: /^mlserving\/(client|remote|testing)$/, replacement: source('src/$1/index.ts') },
-      { find: /^mlserving\/(express|fastify|grpc)$/, replacement: source('adapters/$1/index.ts') },
+      { find: /^mlserving\/(express|fastify|fetch|grpc)$/, replacement: source('adapters/$1/index.ts') },
     ],
   },
   test: {

@@ -48,6 +48,11 @@ export const errorTable = {
     retryable: false,
     meaning: 'The host does not let this caller use admin routes.',
   },
+  ROUTE_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    meaning: 'No route of that method and path; only the fetch door says so.',
+  },
   MODEL_NOT_FOUND: { status: 404, retryable: false, meaning: 'No model of that name.' },
   VERSION_NOT_FOUND: {
     status: 404,

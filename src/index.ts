@@ -10,6 +10,7 @@ export type {
   ServingOptions,
 } from './serving.js'
 export type { PredictManyOptions } from './predict-many.js'
+export type { PredictionStream, PredictStreamOptions, StreamMeta } from './predict-stream.js'
 export type { AnyPrediction, Inference, PredictionMeta, PredictOptions, StageMeta } from './prediction.js'
 export type { StagePredictOptions } from './predict-stage.js'
 export { pipeline } from './pipeline.js'
@@ -18,7 +19,15 @@ export { defaultServing } from './default-serving.js'
 export type { Register, RegisteredServing } from './default-serving.js'
 export { custom, onnx } from './models/definition.js'
 export type { ExposureOptions, HttpProfile } from './models/exposure.js'
-export type { AnyModel, CustomOptions, Json, Model, OnnxOptions } from './models/definition.js'
+export type {
+  AnyModel,
+  CustomModel,
+  CustomOptions,
+  Json,
+  Model,
+  OnnxOptions,
+  StreamModel,
+} from './models/definition.js'
 export { classify, scored } from './models/classification.js'
 export type { Classification, ClassifyOptions, Scored } from './models/classification.js'
 export type { Codec, DecodeContext, EncodeContext, OutputSpec, Outputs } from './models/codec.js'

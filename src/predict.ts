@@ -78,7 +78,7 @@ export async function infer(
   return { outputs: prediction as Feeds, meta }
 }
 
-function callOf(options: PredictOptions): Call {
+export function callOf(options: PredictOptions): Call {
   const startedAt = performance.now()
   const { timeoutMs, signal, whenFull, tenant, priority = 'normal', requestId = randomUUID() } = options
   const deadlineMs = timeoutMs === undefined ? undefined : startedAt + timeoutMs
@@ -209,7 +209,7 @@ function answered(
 }
 
 /** Counts a failure. @returns what the caller is told */
-function failed(
+export function failed(
   { models, metrics }: PredictHost,
   model: string,
   version: string | undefined,
@@ -225,7 +225,7 @@ function failed(
   return error
 }
 
-function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions {
+export function withDeadline(limits: SubmitOptions, deadlineMs: number): SubmitOptions {
   return limits.deadlineMs === undefined ? { ...limits, deadlineMs } : limits
 }
 

@@ -5,7 +5,7 @@ import { readiness, type ReadinessReport } from './health/health.js'
 import { consoleLogger, isLogger, type Logger } from './logger.js'
 import { Metrics } from './metrics/metrics.js'
 import type { Scored } from './models/classification.js'
-import { definitionOf, type AnyModel, type Json, type Model } from './models/definition.js'
+import { definitionOf, type AnyModel, type Json, type Model, type StreamModel } from './models/definition.js'
 import { setPermits } from './execution/permits.js'
 import { learntOption, type Learnt } from './models/learnt.js'
 import { ModelManager } from './models/manager.js'
@@ -28,6 +28,7 @@ import {
 import { isOver } from './rollout/rollout-host.js'
 import { replicaFields, type ReplicaOptions } from './state/replica-options.js'
 import { predictMany, type PredictManyOptions } from './predict-many.js'
+import { predictStream, type PredictionStream, type PredictStreamOptions } from './predict-stream.js'
 import { infer, predict, type PredictHost } from './predict.js'
 import type { AnyPrediction, Inference, PredictionMeta, PredictOptions } from './prediction.js'
 
@@ -94,6 +95,16 @@ type FolderName = [keyof FolderModels] extends [never] ? string & {} : Extract<k
 export type At<M, K> = K extends keyof M ? M[K] : Model<Json, any>
 export type In<M> = M extends Model<infer I, infer _> ? I : never
 export type Out<M> = M extends Model<infer _, infer O> ? O : never
+/** What a model yields item by item; never, where it does not. */
+export type Item<M> =
+  M extends StreamModel<infer _, infer __, infer T> ? T : M extends Model<Json, infer O> ? OnlyAny<O> : never
+type OnlyAny<O> = 0 extends 1 & O ? O : never
+/** The names of models that answer item by item, as far as it is known. */
+export type StreamName<M, N extends string> = N extends keyof M
+  ? M[N] extends StreamModel<infer _, infer __, infer ___>
+    ? N
+    : never
+  : N
 type Named<T> = { [K in keyof T as K extends symbol ? never : K]: T[K] }
 
 /** What a prediction answers: what `decode` gave, and how it came about. */
@@ -140,13 +151,23 @@ export interface Serving<
     options?: PredictManyOptions,
   ): AsyncIterable<Prediction<Out<At<M, K>>>>
   /**
+   * Asks a custom model with `stream` for its answer item by item, each made when it is asked for. What reads it slowly
+   * holds it back; to stop reading, to abort or the deadline ends it. Not cached, and without fallback and shadow.
+   * @throws ServingError when it is read, as {@link predict}; INVALID_REQUEST for a model without `stream`
+   */
+  predictStream<K extends StreamName<M, N>>(
+    model: K,
+    input: In<At<M, K>>,
+    options?: PredictStreamOptions,
+  ): PredictionStream<Item<At<M, K>>>
+  /**
    * Asks an ONNX model in tensors, and answers in tensors: past its `input` schema, `encode` and `decode`, but on the path
    * of every prediction. Arrays are copied, and may be changed afterwards, unless `transfer` gives them away.
    * @throws ServingError as {@link predict}; INVALID_REQUEST for a model of code or a pipeline, which takes no tensors
    */
   infer(model: N, request: TensorRequest, options?: PredictOptions): Promise<Inference>
   /** One model, to be handed to code that needs no other. */
-  model<K extends N>(model: K): ModelHandle<In<At<M, K>>, Out<At<M, K>>>
+  model<K extends N>(model: K): ModelHandle<In<At<M, K>>, Out<At<M, K>>, Item<At<M, K>>>
   /** Waits until every model serves. @throws ServingError MODEL_NOT_READY that names those which do not, and why */
   ready(): Promise<void>
   /** Why a request would be refused now, whatever it asks for: what a door looks at before it reads a body. */
@@ -167,7 +188,7 @@ export interface Serving<
 }
 
 /** A model of a serving: what you inject, and what a test replaces. */
-export interface ModelHandle<I, O> {
+export interface ModelHandle<I, O, T = never> {
   readonly name: string
   /** As {@link Serving.predict}. */
   predict(input: I, options?: PredictOptions): Promise<Prediction<O>>
@@ -176,6 +197,8 @@ export interface ModelHandle<I, O> {
     inputs: Iterable<I> | AsyncIterable<I>,
     options?: PredictManyOptions,
   ): AsyncIterable<Prediction<O>>
+  /** As {@link Serving.predictStream}. */
+  predictStream(input: [T] extends [never] ? never : I, options?: PredictStreamOptions): PredictionStream<T>
 }
 
 export const servingFields: Fields<CreateServingOptions> = {
@@ -214,6 +237,9 @@ export const predictManyFields: Fields<PredictManyOptions> = {
   maxInFlight: integer(1, 100_000),
 }
 
+const { cache: ___, ...streamFields } = predictFields
+const predictStreamFields: Fields<PredictStreamOptions> = streamFields
+
 const brand = Symbol.for('mlserving.serving')
 
 /**
@@ -241,13 +267,17 @@ export function createServing<
 }
 
 /** A serving without the types of its models: what adapters work with, and every serving is. */
-export interface AnyServing extends Omit<Serving<unknown, string>, 'predict' | 'predictMany' | 'model'> {
+export interface AnyServing extends Omit<
+  Serving<unknown, string>,
+  'predict' | 'predictMany' | 'predictStream' | 'model'
+> {
   predict(model: string, input: unknown, options?: PredictOptions): Promise<AnyPrediction>
   predictMany(
     model: string,
     inputs: Iterable<unknown> | AsyncIterable<unknown>,
     options?: PredictManyOptions,
   ): AsyncIterable<AnyPrediction>
+  predictStream(model: string, input: unknown, options?: PredictStreamOptions): PredictionStream<unknown>
   model(model: string): AnyModelHandle
 }
 
@@ -258,6 +288,7 @@ export interface AnyModelHandle {
     inputs: Iterable<unknown> | AsyncIterable<unknown>,
     options?: PredictManyOptions,
   ): AsyncIterable<AnyPrediction>
+  predictStream(input: unknown, options?: PredictStreamOptions): PredictionStream<unknown>
 }
 
 /** True for what any copy of the package's `createServing` returned. */
@@ -370,11 +401,21 @@ class RunningServing implements AnyServing, PredictHost {
     return predictMany(inputs, (input, each) => this.predict(model, input, each), options)
   }
 
+  predictStream(
+    model: string,
+    input: unknown,
+    options: PredictStreamOptions = {},
+  ): PredictionStream<unknown> {
+    checkFields<PredictStreamOptions>(options, predictStreamFields, 'predictStream()', 'INVALID_REQUEST')
+    return predictStream(this, model, input, options)
+  }
+
   model(name: string): AnyModelHandle {
     return {
       name,
       predict: (input, options) => this.predict(name, input, options),
       predictMany: (inputs, options) => this.predictMany(name, inputs, options),
+      predictStream: (input, options) => this.predictStream(name, input, options),
     }
   }
 

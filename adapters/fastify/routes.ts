@@ -8,7 +8,15 @@ import type {
 } from 'fastify'
 import { unsupportedType } from '../../src/http/body.js'
 import type { Door } from '../../src/http/door.js'
-import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from '../../src/http/exchange.js'
+import {
+  isStreamed,
+  queryOf,
+  type HandedOn,
+  type HttpBody,
+  type StreamedResponse,
+  type WholeResponse,
+} from '../../src/http/exchange.js'
+import { readableOf } from '../../src/http/node-stream.js'
 import { Caller } from '../../src/http/caller.js'
 import type { Route } from '../../src/http/routes.js'
 
@@ -68,8 +76,21 @@ async function answer(
     signal: caller.signal,
     source: request,
   })
+  if (isStreamed(given)) return stream(reply, given, caller)
   caller.answered()
   return send(reply, given)
+}
+
+async function stream(
+  reply: FastifyReply,
+  { status, headers, body }: StreamedResponse,
+  caller: Caller,
+): Promise<FastifyReply> {
+  const readable = readableOf(body).once('close', () => caller.answered())
+  if (!reply.raw.destroyed) return reply.headers(headers).code(status).send(readable)
+  await body.return()
+  readable.destroy()
+  return reply // the caller is gone
 }
 
 /** The stream that the last preParsing hook gave; what else lies there a hook of the host has parsed. */
@@ -90,7 +111,7 @@ function refuse(
   return send(reply, door.refuse(route, unsupportedType(request.headers), request.headers))
 }
 
-function send(reply: FastifyReply, given: HttpResponse | HandedOn): FastifyReply {
+function send(reply: FastifyReply, given: WholeResponse | HandedOn): FastifyReply {
   reply.headers(given.headers)
   if (!('error' in given)) return reply.code(given.status).send(given.body)
   if (reply.raw.destroyed) return reply // the caller is gone

@@ -1,4 +1,6 @@
 import { asServingError, ServingError } from '../errors.js'
+import { show } from '../options.js'
+import type { ItemChannel } from './item-channel.js'
 
 /** The user's function over rows: gives an answer for each, in their order. */
 export type CustomRun = (
@@ -7,8 +9,18 @@ export type CustomRun = (
   context: { readonly signal: AbortSignal },
 ) => readonly unknown[] | Promise<readonly unknown[]>
 
+/** The user's function that answers one row item by item. */
+export type CustomStream = (
+  resource: never,
+  row: never,
+  context: { readonly signal: AbortSignal },
+) => AsyncIterable<unknown> | Iterable<unknown>
+
 export interface CustomSessionOptions {
-  readonly run: CustomRun
+  /** Default: all that `stream` gives, as a list for each row. */
+  readonly run?: CustomRun | undefined
+  /** Default: it can't be asked item by item. */
+  readonly stream?: CustomStream | undefined
   readonly dispose?: ((resource: never) => void | Promise<void>) | undefined
   /** Calls of `run` that may be under way at once. Default: 8. */
   readonly concurrency?: number | undefined
@@ -41,7 +53,8 @@ export class CustomSession {
     this.#running++
     const started = performance.now()
     try {
-      const result: unknown = await this.#options.run(this.#resource as never, [...rows] as never[], context)
+      const { run = this.#collect } = this.#options
+      const result: unknown = await run(this.#resource as never, [...rows] as never[], context)
       if (!Array.isArray(result) || result.length !== rows.length) {
         const got = Array.isArray(result) ? `${result.length}` : `no array`
         throw new ServingError(
@@ -52,6 +65,51 @@ export class CustomSession {
       return { result, computeMs: performance.now() - started }
     } catch (error) {
       throw asServingError(error, 'INFERENCE_FAILED', 'run failed')
+    } finally {
+      if (--this.#running === 0) this.#idle?.()
+    }
+  }
+
+  readonly #collect: CustomRun = (_resource, rows, { signal }) =>
+    Promise.all(
+      rows.map(async (row) => {
+        const items: unknown[] = []
+        for await (const item of this.#items(row, signal)) {
+          if (signal.aborted) break
+          items.push(item)
+        }
+        return items
+      }),
+    )
+
+  /** @throws ServingError INVALID_CODEC where `stream` gives nothing to iterate; what it throws */
+  #items(row: unknown, signal: AbortSignal): AsyncIterable<unknown> | Iterable<unknown> {
+    const items: unknown = this.#options.stream?.(this.#resource as never, row as never, { signal })
+    if (typeof items === 'object' && items !== null) {
+      if (Symbol.asyncIterator in items || Symbol.iterator in items)
+        return items as AsyncIterable<unknown> | Iterable<unknown>
+    }
+    throw new ServingError('INVALID_CODEC', `stream must give an AsyncIterable; got ${show(items)}.`)
+  }
+
+  /**
+   * Answers a row item by item, as they are asked for; settles once the generator has ended.
+   * @throws ServingError INFERENCE_FAILED, INVALID_CODEC, or what `stream` throws
+   */
+  async stream(
+    row: unknown,
+    channel: ItemChannel,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<{ result: readonly unknown[]; computeMs: number; isRough: true }> {
+    if (this.#closing !== undefined) throw new ServingError('CLOSED', 'the model is closed')
+    this.#running++
+    try {
+      const items = this.#items(row, signal)
+      const iterator =
+        Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]()
+      return { result: [undefined], computeMs: await channel.pump(iterator, signal), isRough: true }
+    } catch (error) {
+      throw asServingError(error, 'INFERENCE_FAILED', 'stream failed')
     } finally {
       if (--this.#running === 0) this.#idle?.()
     }

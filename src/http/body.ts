@@ -2,7 +2,7 @@ import { finished, type Readable } from 'node:stream'
 import { messageOf, ServingError } from '../errors.js'
 import { show } from '../options.js'
 import { Chunks } from './chunks.js'
-import type { HttpRequest } from './exchange.js'
+import type { HttpRequest, UnreadBody } from './exchange.js'
 import { encodingOf, type Encoding } from './inflate.js'
 import { checkJsonObject, parseJsonObject, type JsonLimits, type JsonObject } from './json.js'
 import { isJsonType, isMediaType, matchesType } from './media-type.js'
@@ -53,8 +53,7 @@ export function unsupportedType(
  */
 export async function readJsonObject(request: HttpRequest, limits: BodyLimits): Promise<JsonObject> {
   const { body } = request
-  const given =
-    'parsed' in body ? body.parsed : (await read(request, body.stream, limits.maxBodyBytes)).asOne()
+  const given = 'parsed' in body ? body.parsed : (await read(request, body, limits.maxBodyBytes)).asOne()
   // A host's raw parser leaves bytes as well.
   return given instanceof Uint8Array ? parseJsonObject(given, limits) : checkJsonObject(given, limits)
 }
@@ -73,7 +72,7 @@ export async function readBytes(request: HttpRequest, limits: BodyLimits): Promi
  */
 export async function readChunks(request: HttpRequest, { maxBodyBytes }: BodyLimits): Promise<Chunks> {
   const { body } = request
-  if (!('parsed' in body)) return read(request, body.stream, maxBodyBytes)
+  if (!('parsed' in body)) return read(request, body, maxBodyBytes)
   if (body.parsed instanceof Uint8Array) return Chunks.of(body.parsed)
   if (typeof body.parsed === 'string') return Chunks.of(new TextEncoder().encode(body.parsed))
   throw new ServingError(
@@ -82,10 +81,12 @@ export async function readChunks(request: HttpRequest, { maxBodyBytes }: BodyLim
   )
 }
 
-function read(request: HttpRequest, stream: Readable, maxBytes: number): Promise<Chunks> {
-  const encoding = encodingOf(request.headers)
-  if (Number(request.headers['content-length']) > maxBytes) throw tooLarge(maxBytes)
-  return encoding === undefined ? readPlain(stream, maxBytes) : readEncoded(stream, maxBytes, encoding)
+function read({ headers }: HttpRequest, body: UnreadBody, maxBytes: number): Promise<Chunks> {
+  const encoding = encodingOf(headers)
+  if (Number(headers['content-length']) > maxBytes) throw tooLarge(maxBytes)
+  return encoding === undefined
+    ? readPlain(body.stream, maxBytes)
+    : readEncoded(body.stream, maxBytes, encoding)
 }
 
 function readPlain(stream: Readable, maxBytes: number): Promise<Chunks> {

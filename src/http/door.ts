@@ -5,7 +5,7 @@ import { borrowDefaultServing } from '../default-serving.js'
 import { createServing, isServing, type AnyServing, type CreateServingOptions } from '../serving.js'
 import { AdminAccess } from './admin-access.js'
 import { checkContext, doorFields, type DoorOptions } from './door-options.js'
-import type { HandedOn, HttpRequest, HttpResponse } from './exchange.js'
+import type { HandedOn, HttpRequest, HttpResponse, WholeResponse } from './exchange.js'
 import type { Limits } from './native.js'
 import { problem } from './problem.js'
 import { requestIdOf } from './request-id.js'
@@ -89,8 +89,14 @@ export class Door {
   }
 
   /** Answers with an error what a route can't be asked about: a path or a header that is no HTTP. */
-  refuse(route: Route, error: ServingError, headers: HttpRequest['headers']): HttpResponse | HandedOn {
+  refuse(route: Route, error: ServingError, headers: HttpRequest['headers']): WholeResponse | HandedOn {
     return this.#failure(route, error, requestIdOf(headers))
+  }
+
+  /** Answers what is none of the {@link routes}, where no framework does. */
+  notFound(method: string, path: string, headers: HttpRequest['headers']): WholeResponse | HandedOn {
+    const error = new ServingError('ROUTE_NOT_FOUND', `there is no ${method} ${path}.`)
+    return this.#failure({ group: /\/v2(\/|$)/.test(path) ? 'v2' : 'models' }, error, requestIdOf(headers))
   }
 
   /** Answers a request of one of the {@link routes}; never rejects. */
@@ -141,7 +147,12 @@ export class Door {
     return this.#failure(route, error, requestId)
   }
 
-  #failure({ group }: Route, cause: unknown, requestId: string, isTrusted = false): HttpResponse | HandedOn {
+  #failure(
+    { group }: Pick<Route, 'group'>,
+    cause: unknown,
+    requestId: string,
+    isTrusted = false,
+  ): WholeResponse | HandedOn {
     const error = asServingError(cause)
     if (this.#options.errors === 'host') return handedOn(error, requestId)
     const answer = group === 'v2' ? v2Error : problem
@@ -150,9 +161,9 @@ export class Door {
 }
 
 /** Every answer is of its moment, and may be about one person. */
-function withCommonHeaders({ status, headers, body }: HttpResponse, requestId: string): HttpResponse {
-  const all = { 'x-request-id': requestId, 'cache-control': 'no-store', ...headers }
-  return { status, headers: all, body }
+function withCommonHeaders<R extends HttpResponse>(response: R, requestId: string): R {
+  const common = { 'x-request-id': requestId, 'cache-control': 'no-store' }
+  return { ...response, headers: { ...common, ...response.headers } }
 }
 
 function handedOn(error: unknown, requestId: string): HandedOn {

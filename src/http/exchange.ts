@@ -16,13 +16,44 @@ export interface HttpRequest {
 }
 
 /** A body still to be read, or one that the host has parsed already. */
-export type HttpBody = { readonly stream: Readable } | { readonly parsed: unknown }
+export type HttpBody = UnreadBody | { readonly parsed: unknown }
 
-export interface HttpResponse {
+export interface UnreadBody {
+  /** Asked for once, when it is read: by then what could be refused unread has been. */
+  readonly stream: Readable
+}
+
+export type HttpResponse = WholeResponse | StreamedResponse
+
+interface ResponseHead {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
+}
+
+export interface WholeResponse extends ResponseHead {
   /** Text, or bytes such as those of tensors. */
   readonly body: string | Uint8Array
+}
+
+export interface TextResponse extends WholeResponse {
+  readonly body: string
+}
+
+/** One whose body comes piece by piece. */
+export interface StreamedResponse extends ResponseHead {
+  readonly body: BodyStream
+}
+
+/** Pieces of text, each of which is made when it can be sent. */
+export interface BodyStream {
+  next(): Promise<IteratorResult<string, undefined>>
+  /** Nobody takes the rest; also of one that was never asked for anything. */
+  return(): Promise<IteratorResult<string, undefined>>
+  [Symbol.asyncIterator](): BodyStream
+}
+
+export function isStreamed(answer: HttpResponse | HandedOn): answer is StreamedResponse {
+  return 'body' in answer && typeof answer.body === 'object' && Symbol.asyncIterator in answer.body
 }
 
 /** An error that the host's own error handler is to answer. */
@@ -41,7 +72,7 @@ export function json(
   status: number,
   value: unknown,
   headers: Readonly<Record<string, string>> = {},
-): HttpResponse {
+): TextResponse {
   return {
     status,
     headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
@@ -49,7 +80,8 @@ export function json(
   }
 }
 
-function stringify(value: unknown): string {
+/** JSON of any value: of a bigint its digits as a string, and null for what has none. */
+export function stringify(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch {

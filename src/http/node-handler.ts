@@ -1,27 +1,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { ServingError } from '../errors.js'
 import { Caller } from './caller.js'
 import type { Door } from './door.js'
-import { queryOf, type HandedOn, type HttpBody, type HttpResponse } from './exchange.js'
-import type { Route } from './routes.js'
+import { isStreamed, queryOf, type HandedOn, type HttpBody, type WholeResponse } from './exchange.js'
+import { sendStream } from './node-stream.js'
+import { malformedPath, RouteTable } from './route-table.js'
 
 /** A handler of Node's own requests, as Express 4 and 5, Nest and connect call it. */
 export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 
 /** Serves the routes of a door; what is not one of them goes on to `next`. */
 export function nodeHandler(door: Door): NodeHandler {
-  const table = tableOf(door.routes)
+  const table = new RouteTable(door.routes)
   return (req, res, next) => {
-    const match = findRoute(table, req)
+    const match = table.find(req.method ?? 'GET', req.url ?? '/')
     if (match === undefined) return next()
     const { route, params } = match
-    if (params === undefined) {
-      const error = new ServingError(
-        'INVALID_REQUEST',
-        'the path is malformed: a "%" needs two hex digits of UTF-8.',
-      )
-      return send(req, res, next, door.refuse(route, error, req.headers))
-    }
+    if (params === undefined) return send(req, res, next, door.refuse(route, malformedPath(), req.headers))
     const caller = Caller.of(req, res)
     door
       .answer(route, {
@@ -33,79 +27,12 @@ export function nodeHandler(door: Door): NodeHandler {
         source: req,
       })
       .then((answer) => {
+        if (isStreamed(answer)) return sendStream(res, answer).finally(() => caller.answered())
         caller.answered()
-        send(req, res, next, answer)
+        return send(req, res, next, answer)
       })
       .catch(next)
   }
-}
-
-interface Match {
-  readonly route: Route
-  /** Undefined where one can't be decoded. */
-  readonly params: Record<string, string> | undefined
-}
-
-interface Entry {
-  readonly route: Route
-  readonly segments: readonly string[]
-}
-
-/** The routes by method and number of segments, in their order. */
-type RouteTable = ReadonlyMap<string, readonly Entry[]>
-
-function tableOf(routes: readonly Route[]): RouteTable {
-  const table = new Map<string, Entry[]>()
-  for (const route of routes) {
-    const segments = route.path.split('/')
-    const key = keyOf(route.method, segments.length)
-    const entries = table.get(key) ?? []
-    table.set(key, [...entries, { route, segments }])
-  }
-  return table
-}
-
-function keyOf(method: string | undefined, segments: number): string {
-  return `${method ?? ''} ${segments}`
-}
-
-function findRoute(table: RouteTable, req: IncomingMessage): Match | undefined {
-  const method = req.method === 'HEAD' ? 'GET' : req.method
-  const given = pathOf(req.url ?? '/')
-    .split('/')
-    .map(decode)
-  if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
-  const found = table.get(keyOf(method, given.length))?.find(({ segments }) => matches(segments, given))
-  return found && { route: found.route, params: paramsOf(found.segments, given) }
-}
-
-/** The path of a request target, which may be a whole URL. */
-function pathOf(target: string): string {
-  return target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '')
-}
-
-function decode(segment: string): string | undefined {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return undefined
-  }
-}
-
-/** Whether a path fits a route of as many segments. */
-function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
-  return segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
-}
-
-function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {
-  const params: Record<string, string> = {}
-  for (const [i, segment] of segments.entries()) {
-    if (!segment.startsWith(':')) continue
-    const value = given[i]
-    if (value === undefined) return undefined
-    params[segment.slice(1)] = value
-  }
-  return params
 }
 
 /**
@@ -122,7 +49,7 @@ function send(
   req: IncomingMessage,
   res: ServerResponse,
   next: (error?: unknown) => void,
-  answer: HttpResponse | HandedOn,
+  answer: WholeResponse | HandedOn,
 ): void {
   // The caller is gone, or the host has answered meanwhile.
   if (res.headersSent || res.destroyed) return

@@ -1,19 +1,14 @@
 import { STATUS_CODES } from 'node:http'
 import { asServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import type { HttpResponse } from './exchange.js'
+import type { TextResponse } from './exchange.js'
 
 /**
  * An error as RFC 9457 problem details with our `code`. What a 500 says in detail stays in the log, beside the
  * request's id: it may quote user code.
  * @param isTrusted whether whoever asks may read it all the same; of a defect the log alone tells
  */
-export function problem(
-  cause: unknown,
-  requestId: string,
-  logger: Logger,
-  isTrusted = false,
-): HttpResponse & { readonly body: string } {
+export function problem(cause: unknown, requestId: string, logger: Logger, isTrusted = false): TextResponse {
   const error = asServingError(cause)
   if (!error.expose) logger.error({ err: error, requestId }, error.message)
   const body = {

@@ -3,6 +3,8 @@ import type { HttpResponse } from './exchange.js'
 import { getHealth, getMetrics, getModel, getModels, getReady, type Exchange } from './native.js'
 import { postPredict } from './predict-route.js'
 import * as schemas from './schemas.js'
+import { postStream } from './stream-route.js'
+import { generateRoutes } from './v2-generate-routes.js'
 import { v2Routes } from './v2-routes.js'
 
 /** Routes that a door mounts together. */
@@ -53,6 +55,23 @@ export const routes: readonly Route[] = [
     schema: schemas.predictVersion,
     handle: postPredict,
   },
+  {
+    method: 'POST',
+    path: '/models/:model/stream',
+    group: 'predict',
+    access: 'context',
+    schema: schemas.streamModel,
+    handle: postStream,
+  },
+  {
+    method: 'POST',
+    path: '/models/:model/versions/:version/stream',
+    group: 'predict',
+    access: 'context',
+    schema: schemas.streamVersion,
+    handle: postStream,
+  },
   ...v2Routes,
+  ...generateRoutes,
   ...adminRoutes,
 ]

@@ -9,7 +9,7 @@ export interface RouteSchema {
   readonly params?: JsonSchema
   readonly querystring?: JsonSchema
   readonly body?: JsonSchema
-  /** By status. */
+  /** By status: a schema of JSON, or `content` with schemas by type. */
   readonly response: Readonly<Record<string, JsonSchema>>
 }
 
@@ -28,6 +28,11 @@ export function object(
     required: Object.keys(properties).filter((name) => !optional.includes(name)),
     properties,
   }
+}
+
+/** An answer of another type than JSON. */
+export function ofType(type: string, schema: JsonSchema, description: string): JsonSchema {
+  return { description, content: { [type]: { schema } } }
 }
 
 export function list(items: JsonSchema): JsonSchema {
@@ -233,6 +238,42 @@ export const predictModel = predictRoute(
 export const predictVersion = predictRoute(
   'predictVersion',
   'Asks a version of a model',
+  object({ model: modelName, version: versionName }),
+)
+
+/** The events of a stream have no schema as a whole: a model's items are its own. */
+function streamRoute(operationId: string, summary: string, params: JsonSchema): RouteSchema {
+  const { instances: _, ...properties } = predictBody.properties
+  return {
+    operationId,
+    summary,
+    tags: ['predict'],
+    params,
+    body: {
+      ...predictBody,
+      description: 'The input itself, or {"input": {...}} where names collide.',
+      properties,
+    },
+    response: {
+      200: ofType(
+        'text/event-stream',
+        string,
+        'Server-sent events: a message with each item as JSON; then "done", or "error" with problem details',
+      ),
+      '4xx': problem,
+      '5xx': problem,
+    },
+  }
+}
+
+export const streamModel = streamRoute(
+  'streamModel',
+  'Asks the version of a model that serves for its answer item by item',
+  object({ model: modelName }),
+)
+export const streamVersion = streamRoute(
+  'streamVersion',
+  'Asks a version of a model for its answer item by item',
   object({ model: modelName, version: versionName }),
 )
 

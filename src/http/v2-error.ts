@@ -1,10 +1,10 @@
 import { asServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
-import { json, type HttpResponse } from './exchange.js'
+import { json, type TextResponse } from './exchange.js'
 import { problemDetail } from './problem.js'
 
 /** An error as the Open Inference Protocol has it: `{"error": "..."}`. What a 500 says in detail stays in the log. */
-export function v2Error(cause: unknown, requestId: string, logger: Logger, isTrusted = false): HttpResponse {
+export function v2Error(cause: unknown, requestId: string, logger: Logger, isTrusted = false): TextResponse {
   const error = asServingError(cause)
   if (!error.expose) logger.error({ err: error, requestId }, error.message)
   const expose = error.expose || (isTrusted && error.code !== 'INTERNAL')

@@ -37,6 +37,7 @@ const names = [
   'model_request_latency_seconds',
   'model_queue_seconds',
   'model_compute_seconds',
+  'model_first_item_seconds',
   'model_batch_rows',
   'prediction_confidence',
   'model_load_time_seconds',
@@ -58,6 +59,7 @@ interface VersionSeries {
   readonly latency: Histogram
   readonly queueTime: Histogram
   readonly computeTime: Histogram
+  readonly firstItemTime: Histogram
   readonly batchRows: Histogram
   readonly confidence: Histogram
   readonly success: Count
@@ -119,6 +121,11 @@ export class Metrics {
       ),
       queueTime: histogram('model_queue_seconds', 'Time a request waited for its run.', latencyBuckets),
       computeTime: histogram('model_compute_seconds', 'Time a run took in the runtime.', latencyBuckets),
+      firstItemTime: histogram(
+        'model_first_item_seconds',
+        'Time from the arrival of a prediction to the first item of its stream.',
+        latencyBuckets,
+      ),
       batchRows: histogram('model_batch_rows', 'Rows of a run.', batchBuckets),
       confidence: histogram(
         'prediction_confidence',
@@ -159,12 +166,13 @@ export class Metrics {
 
   #begin(model: string, version: string): VersionSeries {
     const labels = { model, model_version: version }
-    const { latency, queueTime, computeTime, batchRows, confidence } = this.#histograms
+    const { latency, queueTime, computeTime, firstItemTime, batchRows, confidence } = this.#histograms
     return {
       labels,
       latency: latency.seriesOf(labels),
       queueTime: queueTime.seriesOf(labels),
       computeTime: computeTime.seriesOf(labels),
+      firstItemTime: firstItemTime.seriesOf(labels),
       batchRows: batchRows.seriesOf(labels),
       confidence: confidence.seriesOf(labels),
       success: this.#requests.seriesOf({ ...labels, status: metricStatus() }),
@@ -175,6 +183,11 @@ export class Metrics {
   /** What was counted of a version; undefined where nothing was. */
   statisticsOf(model: string, version: string): VersionStatistics | undefined {
     return this.#series.get(model)?.get(version)?.statistics
+  }
+
+  /** Counts a request whose answer comes item by item, when its first is there. */
+  firstItem(model: string, version: string, firstItemMs: number): void {
+    this.#seriesOf(model, version).firstItemTime.observe(firstItemMs / 1000)
   }
 
   /** Counts a run of one or more requests. */

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto'
 import type { Batchable } from '../batching/executor.js'
 import { asServingError, messageOf, ServingError } from '../errors.js'
-import { CustomSession, type CustomRun } from '../execution/custom.js'
+import { CustomSession, type CustomRun, type CustomStream } from '../execution/custom.js'
+import type { ItemChannel } from '../execution/item-channel.js'
 import { statedSafety, type BatchProof } from './batch-safety.js'
 import { canonicalJson } from './canonical-json.js'
 import { outcomeOf, type Outcome } from './classification.js'
@@ -19,7 +20,8 @@ export interface CustomVersionOptions extends CustomModelOptions, ExposureOption
   readonly input?: StandardSchemaV1 | undefined
   readonly cacheKey?: ((row: never) => string) | undefined
   readonly load: (version: VersionInfo) => Awaitable<unknown>
-  readonly run: CustomRun
+  readonly run?: CustomRun | undefined
+  readonly stream?: CustomStream | undefined
   readonly dispose?: ((resource: never) => Awaitable<void>) | undefined
 }
 
@@ -27,6 +29,8 @@ export interface CustomVersionOptions extends CustomModelOptions, ExposureOption
 interface Rows {
   readonly rows: readonly unknown[]
   readonly bytes: number
+  /** Where the answer goes item by item, of a single row that shares its run with no other. */
+  readonly items?: ItemChannel
 }
 
 const customRows: Batchable<Rows, readonly unknown[]> = {
@@ -61,13 +65,14 @@ export async function openCustomModel(
   } catch (error) {
     throw asServingError(error, 'INVALID_MODEL', `${label}: load failed`)
   }
-  const { run, dispose, concurrency } = options
-  const session = new CustomSession(resource, { run, dispose, concurrency })
+  const { run, stream, dispose, concurrency } = options
+  const session = new CustomSession(resource, { run, stream, dispose, concurrency })
   return {
     codec: new CustomCodec(label, options),
     executor: { ...executor(session), width: 0 },
     batchable: customRows,
     batchSafety: safetyOf(options),
+    ...(stream !== undefined && { streamed: ({ feeds }, items) => ({ ...(feeds as Rows), items }) }),
     died: new Promise(() => {}),
     close: (isCutOff) => session.close(isCutOff),
   }
@@ -85,8 +90,10 @@ function executor(session: CustomSession) {
     slots: session.slots,
     mayHang: true,
     // A batch may have to be run again without the request that made it fail: what `run` does to its rows must not show.
-    run: ({ rows }: Rows, context: { readonly signal: AbortSignal }) =>
-      session.run(rows.length === 1 ? rows : (plainCopy(rows).copy as unknown[]), context),
+    run: ({ rows, items }: Rows, context: { readonly signal: AbortSignal }) =>
+      items === undefined
+        ? session.run(rows.length === 1 ? rows : (plainCopy(rows).copy as unknown[]), context)
+        : session.stream(rows[0], items, context),
   }
 }
 

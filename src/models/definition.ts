@@ -11,6 +11,7 @@ import { sourceField, type ModelSource } from './sources/model-source.js'
 import { isStandardSchema, type StandardSchemaV1 } from './standard-schema.js'
 
 declare const io: unique symbol
+declare const item: unique symbol
 
 /** A model's definition, whatever it takes and gives. */
 export interface AnyModel {
@@ -20,6 +21,11 @@ export interface AnyModel {
 /** A model's definition, with the types of a caller's input and of the outcome. */
 export interface Model<I, O> extends AnyModel {
   readonly [io]: (input: I) => O
+}
+
+/** One that can be asked item by item, with the type of an item. */
+export interface StreamModel<I, O, T> extends Model<I, O> {
+  readonly [item]: T
 }
 
 export type Json = Readonly<Record<string, unknown>>
@@ -37,7 +43,17 @@ export interface OnnxOptions<P, O, S, I> extends ModelOptions, ExposureOptions, 
   readonly codec?: (version: VersionInfo) => Awaitable<Codec<P, O, S>>
 }
 
-export interface CustomOptions<R, P, O, I> extends CustomModelOptions, ExposureOptions {
+/** What a custom model is told of a call. */
+interface RunContext {
+  /** Aborts once nobody waits for an answer any more. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * One of `run` and `stream` at least.
+ * @typeParam T what `stream` yields
+ */
+export interface CustomOptions<R, P, O, I, T = never> extends CustomModelOptions, ExposureOptions {
   /**
    * A folder of version folders, or one file, whose place `load` is told. Default: none, the model is one version of
    * code alone.
@@ -49,15 +65,23 @@ export interface CustomOptions<R, P, O, I> extends CustomModelOptions, ExposureO
   readonly load: (version: VersionInfo) => Awaitable<R>
   /**
    * Answers rows, each with an answer in its place; with `batching` several at once. An answer is a plain value, or
-   * what `classify()` or `scored()` make.
-   * @param context its `signal` aborts once nobody waits for an answer any more
+   * what `classify()` or `scored()` make. Default: the list of all that `stream` yields, for each row.
    */
-  readonly run: (resource: R, rows: P[], context: { readonly signal: AbortSignal }) => Awaitable<readonly O[]>
+  readonly run?: (resource: R, rows: P[], context: RunContext) => Awaitable<readonly O[]>
+  /**
+   * Answers one row item by item, mostly as an async generator: what `predictStream` asks. Its next item is asked for
+   * when the caller asks for one, and it is told to return once nobody wants more. Default: none, the model has no
+   * answers item by item.
+   */
+  readonly stream?: (resource: R, row: P, context: RunContext) => AsyncIterable<T> | Iterable<T>
   /** Gives the resource back, once the version is unloaded and its runs have ended. */
   readonly dispose?: (resource: R) => Awaitable<void>
   /** The key of a row in the `cache`. Default: the row itself, where it is plain data. */
   readonly cacheKey?: (row: P) => string
 }
+
+/** What `custom` makes. */
+export type CustomModel<I, O, T> = [T] extends [never] ? Model<I, O> : StreamModel<I, O, T>
 
 /** A definition with what `createServing` reads of it. */
 interface Definition extends AnyModel {
@@ -115,6 +139,7 @@ export const customFields: Fields<CustomOptions<never, never, unknown, never>> =
   input: inputField,
   load: func(),
   run: func(),
+  stream: func(),
   dispose: func(),
   cacheKey: func(),
 }
@@ -127,14 +152,16 @@ export const customFields: Fields<CustomOptions<never, never, unknown, never>> =
  * Rows of plain data are copied when they are asked about, so that what the caller changes later changes nothing.
  * @throws ServingError INVALID_OPTIONS
  */
-export function custom<R, P, O, I = P>(options: CustomOptions<R, P, O, I>): Model<I, O> {
+export function custom<R, P, T = never, O = [T] extends [never] ? unknown : T[], I = P>(
+  options: CustomOptions<R, P, O, I, T> & ({ readonly run: unknown } | { readonly stream: unknown }),
+): CustomModel<I, O, T> {
   checkFields<object>(options, customFields, 'custom()', 'INVALID_OPTIONS')
-  for (const name of ['load', 'run'] as const) {
-    // Where types are not checked, it may be missing.
-    if ((options as Partial<typeof options>)[name] !== undefined) continue
-    throw new ServingError('INVALID_OPTIONS', `custom(): ${name} is missing; it must be a function.`)
-  }
-  return { kind: 'custom', options } as unknown as Model<I, O>
+  // Where types are not checked, any may be missing.
+  const { load, run, stream } = options as Partial<CustomOptions<R, P, O, I, T>>
+  const missing = load === undefined ? 'load' : (run ?? stream) === undefined ? 'run' : undefined
+  if (missing !== undefined)
+    throw new ServingError('INVALID_OPTIONS', `custom(): ${missing} is missing; it must be a function.`)
+  return { kind: 'custom', options } as unknown as CustomModel<I, O, T>
 }
 
 const kinds: readonly unknown[] = ['onnx', 'custom', 'pipeline', 'backend'] satisfies AnyModel['kind'][]

@@ -46,6 +46,8 @@ export class Lease {
   /** For those who ask in tensors. */
   readonly tensors: RequestCodec | undefined
   readonly batcher: Queue
+  /** For those who ask for an answer item by item. */
+  readonly streamed: LoadedModel['streamed']
   /** Whether it asks other models, in the name of whoever asks it. */
   readonly isPipeline: boolean
   readonly cache: PredictionCache<KeptAnswer> | undefined
@@ -63,6 +65,7 @@ export class Lease {
     this.codec = model.codec
     this.tensors = model.tensors
     this.batcher = batcher
+    this.streamed = model.streamed
     this.isPipeline = model.pipeline !== undefined
     this.cache = cache
     this.timeoutMs = timeoutMs

@@ -1,6 +1,7 @@
 import type { Batchable, Executor } from '../batching/executor.js'
 import type { ServingError } from '../errors.js'
 import type { LearnedLayout } from '../execution/layout.js'
+import type { ItemChannel } from '../execution/item-channel.js'
 import type { AnyPlace, Session } from '../execution/session.js'
 import type { BatchProof } from './batch-safety.js'
 import type { Outcome } from './classification.js'
@@ -51,6 +52,8 @@ export interface BatchedModel extends ModelLife {
   readonly batchable: Batchable<unknown, unknown>
   /** Whether requests may share a run. */
   readonly batchSafety: BatchProof
+  /** What the batcher takes for an answer item by item; undefined where there are none. */
+  readonly streamed?: ((encoded: Encoded, items: ItemChannel) => unknown) | undefined
   readonly pipeline?: undefined
 }
 
@@ -58,6 +61,7 @@ export interface BatchedModel extends ModelLife {
 interface PipelineModel extends ModelLife {
   readonly pipeline: PipelineRuns
   readonly batchSafety?: undefined
+  readonly streamed?: undefined
 }
 
 /** What is known of a session while it serves. */

@@ -37,10 +37,18 @@ export function stubServing<S = Serving>(stubs: Stubs<S>): S {
       unchecked: true,
       load: () => stub,
       run: (given, rows: unknown[]) => Promise.all(rows.map((row) => answer(given, row))),
+      stream: items,
     })
   }
   const serving: unknown = createServing({ models, logger: silent })
   return serving as S
+}
+
+/** What stands in for a model that answers item by item: the list that it would answer as a whole. */
+async function* items(stub: unknown, input: unknown): AsyncGenerator {
+  const whole = await answer(stub, input)
+  if (Array.isArray(whole)) yield* whole as unknown[]
+  else yield whole
 }
 
 async function answer(stub: unknown, input: unknown): Promise<unknown> {

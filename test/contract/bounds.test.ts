@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import type { RequestContext } from '../../src/http/door-options.js'
 import { ask, json, post } from '../http/client.js'
 import { quietLogger } from '../models/quiet-logger.js'
-import { hosts } from './hosts.js'
+import { headerOf, hosts } from './hosts.js'
 import { asAny, Gate } from './serving.js'
 
 interface Row {
@@ -36,7 +36,7 @@ function heldServing(options: { readonly timeoutMs?: number } = {}) {
 
 /** What a host says of a caller, by a header of its own. */
 function contextBy(of: (caller: string) => RequestContext) {
-  return (request: unknown) => of((request as { headers: Record<string, string> }).headers['x-caller'] ?? '')
+  return (request: unknown) => of(headerOf(request, 'x-caller') ?? '')
 }
 
 const path = '/models/held/predict'

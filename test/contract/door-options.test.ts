@@ -7,7 +7,7 @@ import type { AnyServing } from '../../src/serving.js'
 import { temporaryFolder } from '../execution/support.js'
 import { ask, json, Line, post } from '../http/client.js'
 import { quietLogger } from '../models/quiet-logger.js'
-import { hosts, ownNotFound, type Mounting } from './hosts.js'
+import { headerOf, hosts, type Mounting, ownNotFound } from './hosts.js'
 import { asAny, Gate, startServing, withPredict } from './serving.js'
 
 const folder = temporaryFolder()
@@ -140,9 +140,8 @@ describe.each(hosts)('$name', ({ start }) => {
 
     test("is given the framework's own request, and wins over what the caller says", async () => {
       const context = async (request: unknown) => {
-        const { headers } = request as { headers: Record<string, string> }
         return {
-          version: headers['x-tenant'] === 'new' ? '2' : '1',
+          version: headerOf(request, 'x-tenant') === 'new' ? '2' : '1',
           timeoutMs: 5000,
           requestId: 'from-the-host',
         }

@@ -4,8 +4,12 @@ import type { AddressInfo } from 'node:net'
 import express, { type ErrorRequestHandler } from 'express'
 import express4 from 'express4'
 import fastify from 'fastify'
+import { getRequestListener } from '@hono/node-server'
+import { Hono } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { mlServing as expressServing } from 'mlserving/express'
 import { mlServing as fastifyServing } from 'mlserving/fastify'
+import { mlServing as fetchServing } from 'mlserving/fetch'
 import type { DoorOptions } from '../../src/http/door-options.js'
 import type { AnyServing } from '../../src/serving.js'
 
@@ -26,11 +30,24 @@ export interface RunningHost extends AsyncDisposable {
  */
 export interface Host {
   readonly name: string
+  /** Whether `.` and `..` in a path are gone before a handler sees it, as the URL of a Request has none. */
+  readonly resolvesDots?: boolean
   readonly start: (serving: AnyServing, mounting?: Mounting) => Promise<RunningHost>
 }
 
 export const ownAnswer = "the app's own page"
 export const ownNotFound = 'the app has no such page'
+
+/** A header of the framework's own request. */
+export function headerOf(request: unknown, name: string): string | undefined {
+  const { headers } = request as { headers: Headers | Readonly<Record<string, string>> }
+  return headers instanceof Headers ? (headers.get(name) ?? undefined) : headers[name]
+}
+
+/** Whether a path has a segment that is resolved where {@link Host.resolvesDots} says so. */
+export function hasDots(path: string): boolean {
+  return path.split('/').some((segment) => /^(\.|%2e){1,2}$/i.test(segment))
+}
 
 /** What the app's own error handler answers. */
 function ownError(error: unknown): { status: number; body: object } {
@@ -43,6 +60,7 @@ export const hosts: readonly Host[] = [
   { name: 'Express 5', start: (serving, mounting) => startExpress(express, serving, mounting) },
   { name: 'Express 4', start: (serving, mounting) => startExpress(express4, serving, mounting) },
   { name: 'Fastify 5', start: startFastify },
+  { name: 'fetch, in Hono', start: startHono, resolvesDots: true },
 ]
 
 async function startExpress(
@@ -81,6 +99,26 @@ async function startFastify(serving: AnyServing, mounting: Mounting = {}): Promi
       await app.close()
     },
   }
+}
+
+async function startHono(serving: AnyServing, mounting: Mounting = {}): Promise<RunningHost> {
+  const app = new Hono()
+  app.get('/own', (c) => c.text(ownAnswer))
+  const passedOn = new Response()
+  for (const options of mountings(mounting)) {
+    const handler = fetchServing(serving, { ...options, notFound: () => passedOn })
+    app.use(async ({ req }, next) => {
+      const answer = await handler(req.raw)
+      return answer === passedOn ? next() : answer
+    })
+  }
+  app.notFound((c) => c.text(ownNotFound, 404))
+  app.onError((error, c) => {
+    const { status, body } = ownError(error)
+    c.header('x-request-id', c.req.header('x-request-id'))
+    return c.json(body, status as ContentfulStatusCode)
+  })
+  return listen(createServer((req, res) => void getRequestListener(app.fetch)(req, res)))
 }
 
 function mountings({ also = [], ...first }: Mounting): Mounting[] {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { positionOf } from '../../src/models/canary.js'
 import { ask, json, post } from '../http/client.js'
 import { versionsOfCode } from '../models/versions-of-code.js'
-import { hosts } from './hosts.js'
+import { headerOf, hosts } from './hosts.js'
 
 const input = { text: 'hello' }
 
@@ -32,7 +32,7 @@ describe.each(hosts)('$name', ({ start }) => {
     const { serving } = versionsOfCode()
     await serving.models.canary('m', { version: '2', percent: 40 })
     const context = (request: unknown) => ({
-      key: (request as { headers: Record<string, string> }).headers['x-user'] ?? 'nobody',
+      key: headerOf(request, 'x-user') ?? 'nobody',
     })
     await using host = await start(serving, { context })
     for (const user of Array.from({ length: 12 }, (_, i) => `user-${i}`)) {

@@ -5,6 +5,7 @@ import { providerFields } from '../../src/execution/providers.js'
 import { sessionFields } from '../../src/execution/session-options.js'
 import { adminFields } from '../../src/http/admin-access.js'
 import { contextFields, doorFields } from '../../src/http/door-options.js'
+import { fetchHandlerFields } from '../../src/http/fetch-handler.js'
 import { canaryFields } from '../../src/models/canary.js'
 import { customFields, onnxFields } from '../../src/models/definition.js'
 import { exposureFields } from '../../src/models/exposure.js'
@@ -205,6 +206,10 @@ export const sections: Readonly<Record<string, Section>> = {
   'grpcServer()': { fields: without(grpcFields), documentedBy: ['adapters/grpc/options.ts#GrpcOptions'] },
   admin: { fields: without(adminFields), documentedBy: ['src/http/admin-access.ts#AdminOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
+  Fetch: {
+    fields: without(fetchHandlerFields),
+    documentedBy: ['src/http/fetch-handler.ts#FetchHandlerOptions'],
+  },
   Fastify: {
     // It has no table of fields of its own: what it takes, TypeScript and Fastify say.
     fields: {

@@ -102,7 +102,7 @@ test.each(['express/server.js', 'fastify/server.js'])(
   },
 )
 
-test.each(['app/express.js', 'app/fastify.js'])(
+test.each(['app/express.js', 'app/fastify.js', 'app/hono.js'])(
   'examples/%s answers from its own route and from the door, and checks what the door is given',
   async (file) => {
     const child = run(file)

@@ -5,7 +5,7 @@ import { quietLogger } from './quiet-logger.js'
 import { temporaryRepository } from './temporary-repository.js'
 
 type Options<P> = Partial<CustomOptions<number, P, unknown, P>> &
-  Pick<CustomOptions<number, P, unknown, P>, 'run'>
+  Required<Pick<CustomOptions<number, P, unknown, P>, 'run'>>
 
 /** A serving of one custom model `m`, whose resource is the number 10. */
 function servingOf<P>(options: Options<P>) {

@@ -110,6 +110,24 @@ const programs: Record<string, { imports: Imports; main: string }> = {
       await serving.close()
       return /negative|positive/.exec(String(answer))[0]`,
   },
+  fetch: {
+    imports: [
+      ['{ createServing }', 'mlserving'],
+      ['{ mlServing }', 'mlserving/fetch'],
+    ],
+    main: `
+      const serving = createServing(modelsDir)
+      await serving.ready()
+      const request = new Request('http://localhost/models/sentiment/predict', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ text: 'I love it' }),
+      })
+      const response = await mlServing(serving)(request)
+      const { prediction } = await response.json()
+      await serving.close()
+      return prediction`,
+  },
 }
 
 function source(name: string, format: 'esm' | 'cjs'): string {
