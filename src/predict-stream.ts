@@ -1,3 +1,4 @@
+import type { BatchAnswer } from './batching/batch-run.js'
 import { Demand } from './batching/demand.js'
 import type { SubmitOptions } from './batching/batcher.js'
 import { ServingError } from './errors.js'
@@ -95,8 +96,8 @@ class StreamCall {
     this.#demand = new Demand(call.limits.priority ?? 1)
     host.began()
     this.#run(input).then(
-      () => this.#ended(),
-      (error: unknown) => this.#ended(error),
+      (answer) => this.#answered(answer),
+      (error: unknown) => this.#failed(error),
     )
   }
 
@@ -114,10 +115,8 @@ class StreamCall {
   /** The reader was given an item. */
   gave(): void {
     if (this.#firstItemMs !== undefined || this.meta === undefined) return
-    const { version, queueMs } = this.meta
     this.#firstItemMs = performance.now() - this.#call.startedAt
-    this.#host.metrics.queued(this.#model, version, queueMs)
-    this.#host.metrics.firstItem(this.#model, version, this.#firstItemMs)
+    this.#host.metrics.firstItem(this.#model, this.meta.version, this.#firstItemMs)
   }
 
   /** The reader wants no more. */
@@ -126,7 +125,7 @@ class StreamCall {
   }
 
   /** Settles once the last item was given. */
-  async #run(input: unknown): Promise<void> {
+  async #run(input: unknown): Promise<BatchAnswer<unknown>> {
     const { models, refusal } = this.#host
     const { options, startedAt } = this.#call
     let limits: SubmitOptions = { ...this.#call.limits, demand: this.#demand }
@@ -141,20 +140,28 @@ class StreamCall {
     const encoding = codec.encode(input, options.signal)
     const encoded = encoding instanceof Promise ? await models.within(limits, encoding) : encoding
     this.#submittedAt = performance.now()
-    await lease.batcher.submit(streamed(encoded, this.#items), limits)
+    return lease.batcher.submit(streamed(encoded, this.#items), limits)
   }
 
-  /** Counts how it ended, and tells the reader. */
-  #ended(cause?: unknown): void {
+  #answered({ queueMs, computeMs }: BatchAnswer<unknown>): void {
     const { models, metrics } = this.#host
-    const version = this.#lease?.version
-    let error: ServingError | undefined
-    if (version !== undefined && cause === undefined) {
-      const latencyMs = performance.now() - this.#call.startedAt
-      const firstMs = this.#firstItemMs ?? latencyMs
-      metrics.request({ model: this.#model, version, latencyMs })
-      models.outcomes?.answered(this.#model, { version, status: 'ok', latencyMs: firstMs, isCached: false })
-    } else error = failed(this.#host, this.#model, version, this.#call, cause)
+    const model = this.#model
+    const version = this.#lease?.version ?? ''
+    const now = performance.now()
+    const latencyMs = now - this.#call.startedAt
+    metrics.answered({ model, version, latencyMs, queueMs, computeMs }, now)
+    // How long the rest took is the reader's doing as well.
+    const ownMs = this.#firstItemMs ?? latencyMs
+    models.outcomes?.answered(model, { version, status: 'ok', latencyMs: ownMs, isCached: false })
+    this.#end()
+  }
+
+  #failed(cause: unknown): void {
+    this.#end(failed(this.#host, this.#model, this.#lease?.version, this.#call, cause))
+  }
+
+  /** Gives everything back, and tells the reader. */
+  #end(error?: ServingError): void {
     this.#lease?.release()
     this.#host.ended()
     this.#items.end(error)

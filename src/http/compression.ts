@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { constants, deflate, gzip } from 'node:zlib'
-import type { HttpRequest, HttpResponse } from './exchange.js'
+import type { HttpRequest, WholeResponse } from './exchange.js'
 
 /** Smaller bodies are not worth it. */
 const fewestBytes = 1024
@@ -14,16 +14,16 @@ type Encoding = keyof typeof encoders
  * fastest level: most bodies are tensors, which no level makes much smaller.
  */
 export function compressed(
-  response: HttpResponse,
+  response: WholeResponse,
   headers: HttpRequest['headers'],
-): HttpResponse | Promise<HttpResponse> {
+): WholeResponse | Promise<WholeResponse> {
   const accepted = headers['accept-encoding']
   if (accepted === undefined || response.body.length < fewestBytes) return response
   const encoding = preferred(String(accepted))
   return encoding === undefined ? response : encoded(response, encoding)
 }
 
-async function encoded({ status, headers, body }: HttpResponse, encoding: Encoding): Promise<HttpResponse> {
+async function encoded({ status, headers, body }: WholeResponse, encoding: Encoding): Promise<WholeResponse> {
   return {
     status,
     headers: { ...headers, 'content-encoding': encoding, vary: 'accept-encoding' },

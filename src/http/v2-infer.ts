@@ -9,7 +9,7 @@ import type { RequestParameters } from '../v2/parameters.js'
 import { writeInferResponse, type ResponseOutput } from '../v2/infer-response.js'
 import { checkMediaType, readChunks, readJsonObject, unsupportedType, type BodyLimits } from './body.js'
 import { compressed } from './compression.js'
-import type { HttpRequest, HttpResponse } from './exchange.js'
+import type { HttpRequest, HttpResponse, WholeResponse } from './exchange.js'
 import { parseJsonObject } from './json.js'
 import { isJsonType, matchesType } from './media-type.js'
 import type { Exchange } from './native.js'
@@ -93,7 +93,7 @@ function inferResponse(
   requested: readonly RequestedOutput[] | undefined,
   binaryOutputs: boolean,
   id: string | undefined,
-): HttpResponse {
+): WholeResponse {
   const { model, version, degraded } = meta
   const all = (): RequestedOutput[] =>
     Object.keys(outputs).map((name) => ({ name, isBinary: binaryOutputs, classes: undefined }))

@@ -32,7 +32,7 @@ import {
   latencyFields,
   rolloutFields,
 } from '../../src/rollout/rollout-options.js'
-import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
+import { predictFields, predictManyFields, predictStreamFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
 import { replicaFields } from '../../src/state/replicas.js'
 
@@ -136,6 +136,7 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(predictManyFields),
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
   },
+  'predictStream()': { fields: without(predictStreamFields), documentedBy: [predict] },
   'startRollout()': {
     fields: without(rolloutFields),
     documentedBy: ['src/rollout/rollout-options.ts#RolloutOptions'],
