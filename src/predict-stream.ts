@@ -1,3 +1,4 @@
+import type { BatchAnswer } from './batching/batch-run.js'
 import { Demand } from './batching/demand.js'
 import type { SubmitOptions } from './batching/batcher.js'
 import { ServingError } from './errors.js'
@@ -95,8 +96,8 @@ class StreamCall {
     this.#demand = new Demand(call.limits.priority ?? 1)
     host.began()
     this.#run(input).then(
-      () => this.#ended(),
-      (error: unknown) => this.#ended(error),
+      (answer) => this.#answered(answer),
+      (error: unknown) => this.#failed(error),
     )
   }
 
@@ -124,7 +125,7 @@ class StreamCall {
   }
 
   /** Settles once the last item was given. */
-  async #run(input: unknown): Promise<void> {
+  async #run(input: unknown): Promise<BatchAnswer<unknown>> {
     const { models, refusal } = this.#host
     const { options, startedAt } = this.#call
     let limits: SubmitOptions = { ...this.#call.limits, demand: this.#demand }
@@ -139,11 +140,10 @@ class StreamCall {
     const encoding = codec.encode(input, options.signal)
     const encoded = encoding instanceof Promise ? await models.within(limits, encoding) : encoding
     this.#submittedAt = performance.now()
-    await lease.batcher.submit(streamed(encoded, this.#items), limits)
+    return lease.batcher.submit(streamed(encoded, this.#items), limits)
   }
 
-  /** Counts how it ended, and tells the reader. */
-  #ended(cause?: unknown): void {
+  #answered({ queueMs, computeMs }: BatchAnswer<unknown>): void {
     const { models, metrics } = this.#host
     const version = this.#lease?.version
     let error: ServingError | undefined

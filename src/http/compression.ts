@@ -14,9 +14,9 @@ type Encoding = keyof typeof encoders
  * fastest level: most bodies are tensors, which no level makes much smaller.
  */
 export function compressed(
-  response: HttpResponse,
+  response: WholeResponse,
   headers: HttpRequest['headers'],
-): HttpResponse | Promise<HttpResponse> {
+): WholeResponse | Promise<WholeResponse> {
   const accepted = headers['accept-encoding']
   if (accepted === undefined || isStreamed(response) || response.body.length < fewestBytes) return response
   const encoding = preferred(String(accepted))

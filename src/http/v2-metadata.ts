@@ -36,6 +36,7 @@ const extensions = [
   'schedule_policy',
   'statistics',
   'binary_tensor_data',
+  'generate',
 ]
 
 /** @param hasRepository whether models may be loaded and unloaded by way of the protocol */

@@ -383,6 +383,7 @@ describe.each(hosts)('$name', ({ start }) => {
             'schedule_policy',
             'statistics',
             'binary_tensor_data',
+            'generate',
           ],
         },
       ])

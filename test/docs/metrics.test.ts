@@ -38,6 +38,7 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
       m: custom({
         cache: true,
         load: () => 0.5,
+        stream: () => [1],
         run: (confidence, rows: string[]) => {
           if (rows.includes('busy')) throw new ServingError('QUEUE_FULL', 'busy')
           return rows.map(() => scored('yes', confidence))
@@ -56,6 +57,7 @@ test('docs/deployment-notes.md lists the metrics that there are after traffic, w
   onTestFinished(() => serving.close())
   await expect(serving.ready()).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
   for (const input of ['a', 'a', 'b', 'c', 'd']) await serving.predict('m', input)
+  for await (const item of serving.predictStream('m', 'e')) expect(item).toBe(1)
   await expect(serving.predict('m', 'busy')).rejects.toMatchObject({ code: 'QUEUE_FULL' })
   await serving.models.shadow('versions', { version: '1', fraction: 1 })
   await serving.predict('versions', 'a')

@@ -170,6 +170,7 @@ export const sections: Readonly<Record<string, Section>> = {
     fields: without(predictManyFields),
     documentedBy: ['src/predict-many.ts#PredictManyOptions', predict],
   },
+  'predictStream()': { fields: without(predictStreamFields), documentedBy: [predict] },
   'startRollout()': {
     fields: without(startRolloutFields),
     documentedBy: [

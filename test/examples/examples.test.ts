@@ -146,6 +146,11 @@ test('examples/direct/custom.js answers, from the cache, and by its fallback', a
   expect(await outputOf('direct/custom.js')).toBe('6 1 miss\n6 1 hit\n9 0.1 fallback estimate\n')
 })
 
+test('examples/direct/stream.js answers piece by piece, and as a whole', async () => {
+  const whole = '4 pieces: Once there was a kiwi, which grew and grew.\n'
+  expect(await outputOf('direct/stream.js')).toBe(`Once there was a pear, which grew and grew.\n${whole}`)
+})
+
 test('examples/direct/pipeline.js answers by its stages', async () => {
   const reply = "Thank you! [ 'sentiment@2.0', 'template@1' ]\n"
   const review = "[ 'positive: I love the story.', 'negative: I hate the end.' ]\n"

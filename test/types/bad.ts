@@ -56,6 +56,20 @@ await serving.predict('churn', { id: 1, age: 3 })
 // @ts-expect-error -- a row of another type
 serving.predictMany('churn', ['x'])
 // @ts-expect-error -- no such model
+serving.predictStream('token', { prompt: 'x' })
+// @ts-expect-error -- a model without a stream
+serving.predictStream('churn', { id: '1', age: 3 })
+// @ts-expect-error -- nor has its handle
+serving.model('churn').predictStream({ id: '1', age: 3 })
+// @ts-expect-error -- an input of another type
+serving.predictStream('tokens', 'x')
+// @ts-expect-error -- a stream is not cached
+serving.predictStream('tokens', { prompt: 'x' }, { cache: false })
+// @ts-expect-error -- neither run nor stream
+custom({ load: () => 1 })
+// @ts-expect-error -- stream gives something to iterate
+custom({ load: () => 1, stream: () => 5 })
+// @ts-expect-error -- no such model
 serving.model('chrun')
 // @ts-expect-error -- no such priority
 await serving.predict('sentiment', { text: 'x' }, { priority: 1 })

@@ -87,6 +87,19 @@ export const serving = createServing({
       run: (factor, rows) => rows.map(({ age }) => scored(age * factor > 60 ? 'old' : 'young', 0.5)),
     }),
     bare: onnx({ source: './models/bare' }),
+    tokens: custom({
+      input: z.object({ prompt: z.string() }),
+      load: () => 1,
+      async *stream(step, { prompt }, { signal }) {
+        for (let i = 0; i < prompt.length && !signal.aborted; i += step)
+          yield await Promise.resolve({ at: i })
+      },
+    }),
+    both: custom({
+      load: () => null,
+      run: (_, rows: string[]) => rows.map((row) => row.length),
+      stream: (_, row) => row.split(' '),
+    }),
   },
 })
 
@@ -119,6 +132,14 @@ expectTypeOf(checkedChurn.confidence).toEqualTypeOf<number>()
 for await (const one of serving.predictMany('churn', [{ id: '1', age: 3 }], { maxInFlight: 8 }))
   expectTypeOf(one.prediction).toEqualTypeOf<number>()
 
+const tokens = serving.predictStream('tokens', { prompt: 'x' }, { timeoutMs: 50, whenFull: 'wait' })
+for await (const item of tokens) expectTypeOf(item).toEqualTypeOf<{ at: number }>()
+expectTypeOf(tokens.meta?.version).toEqualTypeOf<string | undefined>()
+expectTypeOf((await serving.predict('tokens', { prompt: 'x' })).prediction).toEqualTypeOf<{ at: number }[]>()
+for await (const item of serving.predictStream('both', 'x')) expectTypeOf(item).toEqualTypeOf<string>()
+expectTypeOf((await serving.predict('both', 'x')).prediction).toEqualTypeOf<number>()
+for await (const item of serving.model('both').predictStream('x')) expectTypeOf(item).toEqualTypeOf<string>()
+
 const handle = serving.model('sentiment')
 expectTypeOf((await handle.predict({ text: 'x' })).prediction).toEqualTypeOf<'negative' | 'positive'>()
 expectTypeOf<Parameters<typeof handle.predict>[0]>().toEqualTypeOf<{ text: string }>()
@@ -129,6 +150,7 @@ await defaultServing().predict('anything', { x: 1 })
 const open = createServing('./models')
 const anything = await open.predict('anything', { text: 'x' })
 anything.prediction.toFixed()
+for await (const item of open.predictStream('anything', { text: 'x' })) item.toFixed()
 
 const mixed = createServing({
   repository: './models',
@@ -149,7 +171,18 @@ try {
 
 await serving.models.switchVersion('sentiment', '2.0')
 expectTypeOf(serving.models.names()).toEqualTypeOf<
-  ('sentiment' | 'validated' | 'typed' | 'embed' | 'cached' | 'churn' | 'checkedChurn' | 'bare')[]
+  (
+    | 'sentiment'
+    | 'validated'
+    | 'typed'
+    | 'embed'
+    | 'cached'
+    | 'churn'
+    | 'checkedChurn'
+    | 'bare'
+    | 'tokens'
+    | 'both'
+  )[]
 >()
 
 // Every serving fits every door, whatever its models.
