@@ -145,17 +145,23 @@ class StreamCall {
 
   #answered({ queueMs, computeMs }: BatchAnswer<unknown>): void {
     const { models, metrics } = this.#host
-    const version = this.#lease?.version
-    let error: ServingError | undefined
-    if (version !== undefined && cause === undefined) {
-      const now = performance.now()
-      const latencyMs = now - this.#call.startedAt
-      const queueMs = this.meta?.queueMs ?? 0
-      const firstMs = this.#firstItemMs ?? latencyMs
-      const computeMs = latencyMs - queueMs
-      metrics.answered({ model: this.#model, version, latencyMs, queueMs, computeMs, cache: 'off' }, now)
-      models.outcomes?.answered(this.#model, { version, status: 'ok', latencyMs: firstMs, isCached: false })
-    } else error = failed(this.#host, this.#model, version, this.#call, cause)
+    const model = this.#model
+    const version = this.#lease?.version ?? ''
+    const now = performance.now()
+    const latencyMs = now - this.#call.startedAt
+    metrics.answered({ model, version, latencyMs, queueMs, computeMs }, now)
+    // How long the rest took is the reader's doing as well.
+    const ownMs = this.#firstItemMs ?? latencyMs
+    models.outcomes?.answered(model, { version, status: 'ok', latencyMs: ownMs, isCached: false })
+    this.#end()
+  }
+
+  #failed(cause: unknown): void {
+    this.#end(failed(this.#host, this.#model, this.#lease?.version, this.#call, cause))
+  }
+
+  /** Gives everything back, and tells the reader. */
+  #end(error?: ServingError): void {
     this.#lease?.release()
     this.#host.ended()
     this.#items.end(error)

@@ -238,7 +238,7 @@ export const predictManyFields: Fields<PredictManyOptions> = {
 }
 
 const { cache: ___, ...streamFields } = predictFields
-const predictStreamFields: Fields<PredictStreamOptions> = streamFields
+export const predictStreamFields: Fields<PredictStreamOptions> = streamFields
 
 const brand = Symbol.for('mlserving.serving')
 

@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { constants, deflate, gzip } from 'node:zlib'
-import { isStreamed, type HttpRequest, type HttpResponse, type WholeResponse } from './exchange.js'
+import type { HttpRequest, WholeResponse } from './exchange.js'
 
 /** Smaller bodies are not worth it. */
 const fewestBytes = 1024
@@ -18,12 +18,12 @@ export function compressed(
   headers: HttpRequest['headers'],
 ): WholeResponse | Promise<WholeResponse> {
   const accepted = headers['accept-encoding']
-  if (accepted === undefined || isStreamed(response) || response.body.length < fewestBytes) return response
+  if (accepted === undefined || response.body.length < fewestBytes) return response
   const encoding = preferred(String(accepted))
   return encoding === undefined ? response : encoded(response, encoding)
 }
 
-async function encoded({ status, headers, body }: WholeResponse, encoding: Encoding): Promise<HttpResponse> {
+async function encoded({ status, headers, body }: WholeResponse, encoding: Encoding): Promise<WholeResponse> {
   return {
     status,
     headers: { ...headers, 'content-encoding': encoding, vary: 'accept-encoding' },

@@ -10,13 +10,13 @@ import { writeInferResponse, type ResponseOutput } from '../v2/infer-response.js
 import { checkMediaType, readChunks, readJsonObject, unsupportedType, type BodyLimits } from './body.js'
 import { compressed } from './compression.js'
 import type { RequestContext } from './door-options.js'
-import type { HttpRequest, HttpResponse } from './exchange.js'
+import type { HttpRequest, WholeResponse } from './exchange.js'
 import { parseJsonObject } from './json.js'
 import { isJsonType, matchesType } from './media-type.js'
 import type { Exchange } from './native.js'
 
 /** Inference in tensors, as JSON or as raw bytes, both ways. */
-export async function postInfer(exchange: Exchange): Promise<HttpResponse> {
+export async function postInfer(exchange: Exchange): Promise<WholeResponse> {
   const { serving, request, limits } = exchange
   if (serving.refusal !== undefined) throw serving.refusal
   const asked = await readRequest(request, limits)
@@ -27,7 +27,7 @@ export async function postInfer(exchange: Exchange): Promise<HttpResponse> {
 function answer(
   exchange: Exchange,
   { id, inputs, outputs, parameters }: InferRequest,
-): Promise<HttpResponse> {
+): Promise<WholeResponse> {
   const { serving, request } = exchange
   const names = outputs?.map(({ name }) => name)
   return serving
@@ -96,7 +96,7 @@ function inferResponse(
   requested: readonly RequestedOutput[] | undefined,
   binaryOutputs: boolean,
   id: string | undefined,
-): HttpResponse {
+): WholeResponse {
   const { model, version, degraded } = inference.meta
   const outputs = responseOutputs(serving, inference, requested, binaryOutputs)
   const { body, jsonLength } = writeInferResponse({ model, version, id, outputs })

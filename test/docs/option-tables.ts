@@ -33,7 +33,7 @@ import {
   latencyFields,
 } from '../../src/rollout/rollout-options.js'
 import { startRolloutFields } from '../../src/models/rollout-changes.js'
-import { predictFields, predictManyFields, servingFields } from '../../src/serving.js'
+import { predictFields, predictManyFields, predictStreamFields, servingFields } from '../../src/serving.js'
 import { validationFields } from '../../src/validation/validate.js'
 import { replicaFields } from '../../src/state/replica-options.js'
 import {
