@@ -46,37 +46,44 @@ interface Match {
   readonly params: Record<string, string> | undefined
 }
 
+/** A segment of a path, or the name of one that is a parameter, and where it stands. */
+type Place = readonly [index: number, text: string]
+
 interface Entry {
   readonly route: Route
-  readonly segments: readonly string[]
+  readonly fixed: readonly Place[]
+  readonly params: readonly Place[]
 }
 
-/** The routes by method and number of segments, in their order. */
-type RouteTable = ReadonlyMap<string, readonly Entry[]>
+/** The routes in their order, by method and number of segments. */
+type RouteTable = ReadonlyMap<string, readonly (readonly Entry[] | undefined)[]>
 
 function tableOf(routes: readonly Route[]): RouteTable {
-  const table = new Map<string, Entry[]>()
+  const table = new Map<string, (Entry[] | undefined)[]>()
   for (const route of routes) {
-    const segments = route.path.split('/')
-    const key = keyOf(route.method, segments.length)
-    const entries = table.get(key) ?? []
-    table.set(key, [...entries, { route, segments }])
+    const places = route.path.split('/').map((text, index): Place => [index, text])
+    const isParam = ([, text]: Place) => text.startsWith(':')
+    const entry = {
+      route,
+      fixed: places.filter((place) => !isParam(place)),
+      params: places.filter(isParam).map(([index, text]): Place => [index, text.slice(1)]),
+    }
+    const byLength = table.get(route.method) ?? []
+    byLength[places.length] = [...(byLength[places.length] ?? []), entry]
+    table.set(route.method, byLength)
   }
   return table
 }
 
-function keyOf(method: string | undefined, segments: number): string {
-  return `${method ?? ''} ${segments}`
-}
-
 function findRoute(table: RouteTable, req: IncomingMessage): Match | undefined {
-  const method = req.method === 'HEAD' ? 'GET' : req.method
+  const method = req.method === 'HEAD' ? 'GET' : (req.method ?? '')
   const given = pathOf(req.url ?? '/')
     .split('/')
     .map(decode)
   if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
-  const found = table.get(keyOf(method, given.length))?.find(({ segments }) => matches(segments, given))
-  return found && { route: found.route, params: paramsOf(found.segments, given) }
+  const entries = table.get(method)?.[given.length]
+  const found = entries?.find(({ fixed }) => fixed.every(([index, text]) => given[index] === text))
+  return found && { route: found.route, params: paramsOf(found, given) }
 }
 
 /** The path of a request target, which may be a whole URL. */
@@ -92,18 +99,12 @@ function decode(segment: string): string | undefined {
   }
 }
 
-/** Whether a path fits a route of as many segments. */
-function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
-  return segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
-}
-
-function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {
+function paramsOf({ params: places }: Entry, given: readonly (string | undefined)[]): Match['params'] {
   const params: Record<string, string> = {}
-  for (const [i, segment] of segments.entries()) {
-    if (!segment.startsWith(':')) continue
-    const value = given[i]
+  for (const [index, name] of places) {
+    const value = given[index]
     if (value === undefined) return undefined
-    params[segment.slice(1)] = value
+    params[name] = value
   }
   return params
 }
