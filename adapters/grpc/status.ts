@@ -37,7 +37,7 @@ export const statuses: Readonly<Record<ErrorCode, status>> = {
 }
 
 /** The code of the error is in the trailing metadata under this name. */
-export const codeKey = 'mlserving-code'
+const codeKey = 'mlserving-code'
 
 /**
  * The status that an error becomes. What is said of an INTERNAL one stays in the log, beside the request's id: it may

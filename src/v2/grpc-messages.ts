@@ -21,7 +21,7 @@ export const serverMetadata = new Message({ name: string(1), version: string(2),
 export const modelName = new Message({ name: string(1), version: string(2) })
 export const modelReady = new Message({ ready: bool(1) })
 
-export const tensorMetadata = new Message({ name: string(1), datatype: string(2), shape: int64s(3) })
+const tensorMetadata = new Message({ name: string(1), datatype: string(2), shape: int64s(3) })
 export const modelMetadata = new Message({
   name: string(1),
   versions: texts(2),
@@ -51,7 +51,7 @@ export const inferTensor = new Message({
   contents: message(5, tensorContents),
 })
 
-export const requestedOutput = new Message({ name: string(1), parameters: parametersOf(2) })
+const requestedOutput = new Message({ name: string(1), parameters: parametersOf(2) })
 
 export const modelInferRequest = new Message({
   model_name: string(1),
@@ -78,7 +78,7 @@ const instanceGroup = new Message({ name: string(1), count: uint32(2), kind: uin
 const dynamicBatching = new Message({ max_queue_delay_microseconds: uint64(2) })
 
 /** The part of Triton's configuration that means something here. */
-export const modelConfig = new Message({
+const modelConfig = new Message({
   name: string(1),
   platform: string(2),
   max_batch_size: uint32(4),
@@ -132,4 +132,3 @@ export const repositoryModelRequest = new Message({
 export type TensorContents = MessageOf<typeof tensorContents>
 export type InferTensor = MessageOf<typeof inferTensor>
 export type ModelInferRequest = MessageOf<typeof modelInferRequest>
-export type ModelInferResponse = MessageOf<typeof modelInferResponse>

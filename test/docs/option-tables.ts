@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import ts from 'typescript'
+import { grpcFields } from '../../adapters/grpc/options.js'
 import { providerFields } from '../../src/execution/providers.js'
 import { sessionFields } from '../../src/execution/session-options.js'
 import { adminFields } from '../../src/http/admin-access.js'
@@ -198,6 +199,7 @@ export const sections: Readonly<Record<string, Section>> = {
   'shadow()': { fields: without(shadowFields), documentedBy: ['src/models/shadow.ts#ShadowOptions'] },
   compare: { fields: without(compareFields), documentedBy: ['src/models/agreement.ts#CompareOptions'] },
   Doors: { fields: without(doorFields), documentedBy: ['src/http/door-options.ts#DoorOptions'] },
+  'grpcServer()': { fields: without(grpcFields), documentedBy: ['adapters/grpc/options.ts#GrpcOptions'] },
   admin: { fields: without(adminFields), documentedBy: ['src/http/admin-access.ts#AdminOptions'] },
   'context()': { fields: without(contextFields), documentedBy: [predict] },
   Fastify: {

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { text } from 'node:stream/consumers'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { clientOf } from '../adapters/grpc/client.js'
 
 const top = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -164,4 +165,22 @@ test('examples/direct/validation.js validates, switches and compares', async () 
 test('examples/direct/predict.js predicts with one version and then with the other, and ends by itself', async () => {
   const output = await outputOf('direct/predict.js')
   expect(output).toMatch(/^positive 0\.\d+ 2\.0\npositive 0\.\d+ 1\.0\n$/)
+})
+
+test('examples/grpc/server.js answers over HTTP and over gRPC, and ends cleanly on SIGTERM', async () => {
+  const child = run('grpc/server.js', { GRPC_PORT: '0' })
+  const errors = text(child.stderr)
+  const { http = '', grpc = '' } =
+    (await printed(child, /(?<http>http:\S+)\n.* on 127\.0\.0\.1:(?<grpc>\d+)/)).groups ?? {}
+  expect((await fetch(`${http}/v2/models/sentiment/ready`)).status).toBe(200)
+  const client = clientOf(Number(grpc))
+  const inputs = [
+    { name: 'text', datatype: 'BYTES', shape: [1], contents: { bytes_contents: [Buffer.from('I love it')] } },
+  ]
+  const outputs = [{ name: 'probabilities', parameters: { classification: { int64_param: 1 } } }]
+  const answer = await client.call('ModelInfer', { model_name: 'sentiment', inputs, outputs })
+  expect(String(answer.raw_output_contents)).toMatch(/^.{4}0\.\d+:1:positive$/s)
+  child.kill('SIGTERM')
+  expect(await once(child, 'exit')).toEqual([0, null])
+  expect(await errors).toBe('')
 })

@@ -56,6 +56,34 @@ const programs: Record<string, { imports: Imports; main: string }> = {
       await serving.close()
       return response.json().prediction`,
   },
+  grpc: {
+    imports: [
+      ['{ Client, credentials }', '@grpc/grpc-js'],
+      ['{ createServing }', 'mlserving'],
+      ['{ grpcServer }', 'mlserving/grpc'],
+    ],
+    main: `
+      const serving = createServing(modelsDir)
+      await serving.ready()
+      const server = grpcServer(serving, { port: 0 })
+      const client = new Client('127.0.0.1:' + (await server.listen()), credentials.createInsecure())
+      // Of the model "sentiment" one text, and of its scores the class of the highest.
+      const field = (number, bytes) => Buffer.concat([Buffer.of((number << 3) | 2, bytes.length), bytes])
+      const text = (number, value) => field(number, Buffer.from(value))
+      const contents = field(5, text(8, 'I love it'))
+      const input = Buffer.concat([text(1, 'text'), text(2, 'BYTES'), field(3, Buffer.of(1)), contents])
+      const best = field(2, Buffer.concat([text(1, 'classification'), field(2, Buffer.of(0x10, 1))]))
+      const output = Buffer.concat([text(1, 'probabilities'), best])
+      const request = Buffer.concat([text(1, 'sentiment'), field(5, input), field(6, output)])
+      const same = (bytes) => bytes
+      const answer = await new Promise((resolve, reject) =>
+        client.makeUnaryRequest('/inference.GRPCInferenceService/ModelInfer', same, same, request, (error, value) =>
+          error ? reject(error) : resolve(value)))
+      client.close()
+      await server.close()
+      await serving.close()
+      return /negative|positive/.exec(String(answer))[0]`,
+  },
 }
 
 function source(name: string, format: 'esm' | 'cjs'): string {

@@ -46,10 +46,10 @@ export class PackedProject implements AsyncDisposable {
 
   /** Gives `folder` the packages named, and no other, from those installed here. */
   async link(folder: string, packages: readonly string[]): Promise<void> {
-    const modules = path.join(this.dir, folder, 'node_modules')
-    await mkdir(modules, { recursive: true })
     for (const name of packages) {
-      await symlink(path.join(top, 'node_modules', name), path.join(modules, name), 'junction')
+      const link = path.join(this.dir, folder, 'node_modules', name)
+      await mkdir(path.dirname(link), { recursive: true })
+      await symlink(path.join(top, 'node_modules', name), link, 'junction')
     }
   }
 

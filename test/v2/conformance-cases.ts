@@ -1,3 +1,4 @@
+import type * as Ort from 'onnxruntime-node'
 import type { DType, Tensor } from '../../src/tensor/tensor.js'
 import { elementCount, typedArrays } from '../../src/tensor/tensor.js'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
@@ -69,4 +70,20 @@ const extremes = {
   int64: [-(2n ** 63n), 2n ** 63n - 1n, 2n ** 53n + 1n],
   uint64: [0n, 2n ** 64n - 1n, 2n ** 53n + 1n],
   bool: [0, 1],
+}
+
+process.env.ORT_DISABLE_TELEMETRY = '1'
+
+/** What the runtime itself answers for a model of an input `x` and an output `y`. */
+export async function runtimeAnswers(file: string, tensors: readonly Tensor[]): Promise<Tensor[]> {
+  const ort = await import('onnxruntime-node')
+  const session = await ort.InferenceSession.create(file, { intraOpNumThreads: 1 })
+  const answers: Tensor[] = []
+  for (const { dtype, shape, data } of tensors) {
+    const x = { type: dtype, dims: shape, data, location: 'cpu' } as unknown as Ort.Tensor
+    const { y } = await session.run({ x })
+    answers.push({ dtype, shape: y?.dims, data: y?.data } as unknown as Tensor)
+  }
+  await session.release()
+  return answers
 }

@@ -8,7 +8,7 @@ import { tagSize, varintSize, type Writer } from './writer.js'
  * @typeParam W what may be written
  * @typeParam S what is gathered while its message is read, since a field may occur many times
  */
-export interface Field<R, W = R, S = R> {
+export interface Field<R, W = R, S = unknown> {
   readonly number: number
   /** What a message without the field has. */
   readonly absent: R
@@ -42,7 +42,7 @@ function scalar<T>(number: number, presence: Presence, type: Scalar<T>): Field<T
       reader.expect(type.wire)
       return type.read(reader)
     },
-    finish: (value) => value,
+    finish: (value: T) => value,
     size: (value) => (isLeftOut(value) ? 0 : tagSize(number) + type.size(value)),
     write: (writer, value) => {
       if (isLeftOut(value)) return

@@ -25,7 +25,7 @@ export function byteStrings(number: number): List<Uint8Array> {
   })
 }
 
-export type List<R, W = R> = Field<readonly R[], readonly W[], R[]>
+export type List<R, W = R> = Field<readonly R[], readonly W[]>
 
 /** @param entry reads and writes what follows an entry's tag, where that begins with its length */
 export function list<R, W>(
@@ -40,13 +40,13 @@ export function list<R, W>(
   return {
     number,
     absent: [],
-    read: (reader, state = []) => {
+    read: (reader, state: R[] = []) => {
       reader.expect(wire.delimited)
       if (state.length >= most) throw new MalformedMessage(`field ${number} has more than ${most} entries`)
       state.push(entry.read(reader))
       return state
     },
-    finish: (state) => state,
+    finish: (state: R[]) => state,
     size: (values) => values.reduce((sum, value) => sum + delimitedSize(number, entry.size(value)), 0),
     write: (writer, values) => {
       for (const value of values) {

@@ -13,16 +13,16 @@ export interface MessageType<R, W = R> {
   write(writer: Writer, value: W): void
 }
 
-type Fields = Readonly<Record<string, Field<unknown, never, unknown>>>
+type Fields = Readonly<Record<string, Field<unknown, never>>>
 
 /** What is read of a message. */
 export type Read<F> = {
-  readonly [K in keyof F]: F[K] extends Field<infer R, infer _W, infer _S> ? R : never
+  readonly [K in keyof F]: F[K] extends Field<infer R, infer _W> ? R : never
 }
 
 /** What may be written as a message: a field that is left out has its default. */
 export type Written<F> = {
-  readonly [K in keyof F]?: F[K] extends Field<infer _R, infer W, infer _S> ? W | undefined : never
+  readonly [K in keyof F]?: F[K] extends Field<infer _R, infer W> ? W | undefined : never
 }
 
 /** The type that messages of `fields` are read as. */
@@ -33,8 +33,8 @@ export type WrittenOf<T> = T extends MessageType<infer _R, infer W> ? W : never
 
 /** A type of messages by the names and numbers of its fields; those with other numbers are passed over. */
 export class Message<F extends Fields> implements MessageType<Read<F>, Written<F>> {
-  readonly #fields: [name: string, field: Field<unknown, unknown, unknown>][]
-  readonly #byNumber: Map<number, [name: string, field: Field<unknown, unknown, unknown>]>
+  readonly #fields: [name: string, field: Field<unknown>][]
+  readonly #byNumber: Map<number, [name: string, field: Field<unknown>]>
 
   constructor(fields: F) {
     this.#fields = Object.entries(fields)
@@ -77,20 +77,18 @@ export function encode<W>(type: MessageType<unknown, W>, value: W): Buffer {
 }
 
 /** At most one message: several are one, as protobuf has it. */
-export function message<R, W>(
-  number: number,
-  type: MessageType<R, W>,
-): Field<R | undefined, W, Uint8Array[]> {
+export function message<R, W>(number: number, type: MessageType<R, W>): Field<R | undefined, W> {
   return {
     number,
     absent: undefined,
-    read: (reader, parts = []) => {
+    read: (reader, parts: Uint8Array[] = []) => {
       reader.expect(wire.delimited)
       if (parts.length === mostEntries) throw new MalformedMessage(`field ${number} occurs too often`)
       parts.push(reader.bytes())
       return parts
     },
-    finish: (parts) => type.read(parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts)),
+    finish: (parts: Uint8Array[]) =>
+      type.read(parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts)),
     size: (value) => delimitedSize(number, type.size(value)),
     write: (writer, value) => {
       writer.delimited(number, type.size(value))
@@ -111,8 +109,8 @@ export function messages<R, W>(number: number, type: MessageType<R, W>): List<R,
 export function map<R, W>(
   number: number,
   key: Field<string>,
-  value: Field<R, W, unknown>,
-): Field<ReadonlyMap<string, R>, ReadonlyMap<string, W>, Read<Pair<R, W>>[]> {
+  value: Field<R, W>,
+): Field<ReadonlyMap<string, R>, ReadonlyMap<string, W>> {
   const pairs = messages(number, new Message({ key, value }))
   const asPairs = (entries: ReadonlyMap<string, W>) =>
     Array.from(entries, ([name, own]) => ({ key: name, value: own }))
@@ -120,7 +118,7 @@ export function map<R, W>(
     number,
     absent: new Map(),
     read: (reader, state) => pairs.read(reader, state),
-    finish: (state) => new Map(state.map((pair) => [pair.key, pair.value] as const)),
+    finish: (state: Read<Pair<R, W>>[]) => new Map(state.map((pair) => [pair.key, pair.value] as const)),
     size: (entries) => pairs.size(asPairs(entries)),
     write: (writer, entries) => pairs.write(writer, asPairs(entries)),
   }
@@ -128,5 +126,5 @@ export function map<R, W>(
 
 interface Pair<R, W> {
   readonly key: Field<string>
-  readonly value: Field<R, W, unknown>
+  readonly value: Field<R, W>
 }

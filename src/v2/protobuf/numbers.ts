@@ -37,15 +37,11 @@ interface Layout {
   write(writer: Writer, from: Gathered): void
 }
 
-function numbers<A extends Numbers>(
-  number: number,
-  Type: ArrayType<A>,
-  layout: Layout,
-): Field<A, A, Gathered> {
+function numbers<A extends Numbers>(number: number, Type: ArrayType<A>, layout: Layout): Field<A> {
   return {
     number,
     absent: new Type(new ArrayBuffer(0), 0, 0),
-    read: (reader, state = gathered(0)) => {
+    read: (reader, state: Gathered = gathered(0)) => {
       const isPacked = reader.wire !== layout.wire
       if (isPacked) reader.expect(wire.delimited)
       const from = isPacked ? reader.nested() : reader
@@ -56,7 +52,7 @@ function numbers<A extends Numbers>(
       if (isPacked && !from.isAtEnd) throw new MalformedMessage(`field ${number} is cut off`)
       return state
     },
-    finish: ({ bytes, length }) => new Type(bytes.buffer, 0, length),
+    finish: ({ bytes, length }: Gathered) => new Type(bytes.buffer, 0, length),
     size: (values) => (values.length === 0 ? 0 : delimitedSize(number, layout.size(memoryOf(values)))),
     write: (writer, values) => {
       if (values.length === 0) return

@@ -20,7 +20,7 @@ export class OneOf<T> implements MessageType<T | undefined, T> {
     while (reader.nextField()) {
       const field = this.#byNumber.get(reader.field)
       if (field === undefined) reader.skip()
-      else value = field.read(reader, undefined)
+      else value = field.finish(field.read(reader, undefined))
     }
     return value
   }
