@@ -140,7 +140,7 @@ export interface Serving<
   ): AsyncIterable<Prediction<Out<At<M, K>>>>
   /**
    * Asks an ONNX model in tensors, and answers in tensors: past its `input` schema, `encode` and `decode`, but on the path
-   * of every prediction. Arrays are copied, and may be changed afterwards.
+   * of every prediction. Arrays are copied, and may be changed afterwards, unless `transfer` gives them away.
    * @throws ServingError as {@link predict}; INVALID_REQUEST for a model of code or a pipeline, which takes no tensors
    */
   infer(model: N, request: TensorRequest, options?: PredictOptions): Promise<Inference>

@@ -1,7 +1,7 @@
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
 import { isPlainObject, provided, show, yes, type Fields } from '../options.js'
-import { bytesOf, ownCopy } from '../tensor/batch.js'
+import { bytesOf, ownCopy, ownRows } from '../tensor/batch.js'
 import { checkedTensor } from '../tensor/copy.js'
 import { digest } from '../tensor/digest.js'
 import { mismatch, ValueMismatch } from '../tensor/mismatch.js'
@@ -126,10 +126,10 @@ export class TensorCodec implements RequestCodec {
     return isOwn ? feeds : slabCopy(feeds)
   }
 
-  /** The tensors themselves; of an answer that others are given too, a copy. */
+  /** The tensors, to be kept: of an answer that others are given too, and of small parts of a batch, copies. */
   decode(outputs: Feeds, { wanted }: EncodedTensors, isShared: boolean): Outcome {
     const asked = wanted === undefined ? outputs : pick(outputs, wanted)
-    return { prediction: isShared ? ownCopy(asked) : asked }
+    return { prediction: isShared ? ownCopy(asked) : ownRows(asked) }
   }
 
   key({ feeds }: EncodedTensors): string {

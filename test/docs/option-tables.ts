@@ -17,6 +17,7 @@ import {
   raggedOutputFields,
   taskFields,
 } from '../../src/models/model-config.js'
+import { tensorRequestFields } from '../../src/models/tensor-codec.js'
 import { remoteSourceFields } from '../../src/models/sources/remote-source.js'
 import { watchFields } from '../../src/models/watch-options.js'
 import { compareFields, shadowFields } from '../../src/models/shadow.js'
@@ -126,6 +127,10 @@ export const sections: Readonly<Record<string, Section>> = {
   'Over HTTP': {
     fields: without(exposureFields),
     documentedBy: ['src/models/exposure.ts#ExposureOptions'],
+  },
+  'infer()': {
+    fields: without(tensorRequestFields),
+    documentedBy: ['src/models/tensor-codec.ts#TensorRequest'],
   },
   batching: {
     fields: without(batchingFields),

@@ -68,10 +68,12 @@ test.each(docs)(
   },
 )
 
-test('the README names every route, and docs/rollout.md the admin routes', () => {
-  const [readme, rollout] = [read('README.md'), read('docs/rollout.md')]
+test('the README names every route, docs/rollout.md the admin routes, docs/protocol.md those of V2', () => {
+  const [readme, rollout, protocol] = [read('README.md'), read('docs/rollout.md'), read('docs/protocol.md')]
+  const pageOf = { admin: rollout, v2: protocol }
   const unnamed = routes.filter(({ method, path, group }) => {
-    return !(group === 'admin' ? rollout : readme).includes(`\`${method} ${path}\``)
+    const page = group === 'admin' || group === 'v2' ? pageOf[group] : readme
+    return !page.includes(`\`${method} ${path}\``)
   })
   expect(unnamed).toEqual([])
 })

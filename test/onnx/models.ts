@@ -219,6 +219,15 @@ export function twoInputs(): Encoded {
   })
 }
 
+/** `y` float32 [batch, 3, 1, 1] is the mean of each channel of `x`, float32 [batch, 3, size, size]. */
+export function channelMeans(size = 224): Encoded {
+  return model({
+    nodes: [node('GlobalAveragePool', ['x'], ['y'])],
+    inputs: [tensorValue('x', 'float32', ['batch', 3, size, size])],
+    outputs: [tensorValue('y', 'float32', ['batch', 3, 1, 1])],
+  })
+}
+
 /** `y` = 2 `x`, both float32 [1, 4]: there is no batch axis to grow. */
 export function fixedBatch(): Encoded {
   return double([1, 4])

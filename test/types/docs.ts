@@ -10,6 +10,7 @@ import { register } from 'prom-client'
 
 declare const Tokenizer: { load(path: string): Promise<{ encode(text: string): number[] }> }
 declare const pixelsOf: (image: Uint8Array) => Promise<Float32Array>
+declare const ids: readonly number[]
 declare const logger: Logger
 declare const tierOf: (key: string | string[] | undefined) => 'paid' | 'free'
 declare const audit: { write(entry: object): void }
@@ -100,6 +101,14 @@ app.use(
   }),
 )
 // #endregion
+
+// #region infer
+const { outputs, meta } = await serving.infer('embedding', {
+  inputs: { input_ids: int64(ids, [1, ids.length]) },
+  outputs: ['last_hidden_state'], // default: all
+})
+// #endregion
+logger.info({ meta }, `${outputs.last_hidden_state?.data.length ?? 0} numbers`)
 
 // #region replicas
 const replica = createServing({ repository: './models', stateDir: '/shared/mlserving' })
