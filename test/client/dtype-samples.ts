@@ -1,7 +1,7 @@
 import type { DType, Tensor } from '../../src/tensor/tensor.js'
 
 /** Six elements of each type, with its extremes. */
-export const samples: { readonly [D in DType]: Extract<Tensor, { dtype: D }>['data'] } = {
+const samples: { readonly [D in DType]: Extract<Tensor, { dtype: D }>['data'] } = {
   float32: Float32Array.of(1.5, -2, 0.1, Infinity, NaN, -0),
   float64: Float64Array.of(1.5, 5e-324, Number.MAX_VALUE, -Infinity, NaN, -0),
   float16: Uint16Array.of(0x3c01, 0x4000, 0x0001, 0x7c00, 0x7e00, 0x8000),

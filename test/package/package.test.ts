@@ -39,6 +39,32 @@ const programs: Record<string, { imports: Imports; main: string }> = {
       await serving.close()
       return prediction`,
   },
+  remote: {
+    imports: [
+      ['express', 'express'],
+      ['{ createServing }', 'mlserving'],
+      ['{ InferenceClient, strings }', 'mlserving/client'],
+      ['{ mlServing }', 'mlserving/express'],
+      ['{ remote }', 'mlserving/remote'],
+    ],
+    main: `
+      const serving = createServing(modelsDir)
+      await serving.ready()
+      const server = express().use(mlServing(serving)).listen(0)
+      await once(server, 'listening')
+      const url = 'http://127.0.0.1:' + server.address().port
+      const inputs = { text: strings(['I love it']) }
+      const { outputs } = await new InferenceClient({ url }).infer('sentiment', { inputs })
+      const task = { type: 'classification', output: 'probabilities', classes: ['negative', 'positive'] }
+      const proxy = createServing({ models: { sentiment: remote({ url, model: 'sentiment', task }) } })
+      await proxy.ready()
+      const { prediction, confidence } = await proxy.predict('sentiment', { text: 'I love it' })
+      await proxy.close()
+      server.close()
+      server.closeAllConnections()
+      await serving.close()
+      return outputs.probabilities.data.includes(Math.fround(confidence)) ? prediction : 'another'`,
+  },
   fastify: {
     imports: [
       ['fastify', 'fastify'],
