@@ -57,7 +57,7 @@ export default defineConfig(({ mode }) => ({
     // onnxruntime-node may be loaded only once in a process: a fork for each file, never threads.
     pool: 'forks',
     isolate: true,
-    hookTimeout: mode === 'interop' ? 180_000 : 60_000,
+    hookTimeout: mode === 'interop' ? 240_000 : 60_000,
     // What is waited for comes when it comes: a slow machine is no failure.
     expect: { poll: { timeout: 20_000 } },
     reporters: ['default', totals],

@@ -7,10 +7,13 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { loadSync } from '@grpc/proto-loader'
 import { ask, start, stop } from './child.js'
 import { printMachine, printRow } from './direct/rounds.js'
 import { closedLoop } from './load/closed-loop.js'
+import { grpcClosedLoop } from './load/grpc-closed-loop.js'
 import { importModels, median, writeModel } from './models.js'
 import { cpuMsOf } from './process-tree.js'
 
@@ -48,7 +51,7 @@ for (const [name, bytes] of Object.entries(models)) {
   writeModel(version, 'model.onnx', bytes)
 }
 const server = start('servers/protocol-server.js', [join(folder, 'repository')])
-const { port } = await ask(server)
+const { port, grpcPort } = await ask(server)
 
 const next = random(1)
 const image = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, next)
@@ -95,11 +98,32 @@ function overHttp(name, request, tensors) {
   }
 }
 
-/** Another protocol is another form: what it needs of the server is that it listens. */
+/**
+ * Raw contents both ways, over one connection.
+ * @returns {Form}
+ */
+function overGrpc() {
+  const proto = fileURLToPath(new URL('../test/v2/inference.proto', import.meta.url))
+  const { ModelInfer } = /** @type {import('@grpc/proto-loader').ServiceDefinition} */ (
+    loadSync(proto, { keepCase: true })['inference.GRPCInferenceService']
+  )
+  if (ModelInfer === undefined) throw new Error(`there is no ModelInfer in ${proto}`)
+  const { path, requestSerialize } = ModelInfer
+  /** @param {string} model */
+  const messageFor = (model) =>
+    requestSerialize({ model_name: model, inputs: [input], raw_input_contents: [Buffer.from(raw)] })
+  return {
+    name: 'gRPC',
+    load: (model, forSeconds) =>
+      grpcClosedLoop({ port: grpcPort, path, message: messageFor(model), concurrency, seconds: forSeconds }),
+  }
+}
+
 const forms = [
   overHttp('JSON, flat', { inputs: [{ ...input, data: flat }] }),
   overHttp('JSON, nested', { inputs: [{ ...input, data: nestedFrom(0, shape) }] }),
   overHttp('binary', { inputs: [binaryInput], parameters: { binary_data_output: true } }, raw),
+  overGrpc(),
 ]
 
 /**

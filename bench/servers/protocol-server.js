@@ -1,10 +1,12 @@
-/** The server of `bench/protocol.js`: a repository behind Fastify. Argument: its folder. Says its port. */
+/** The server of `bench/protocol.js`: a repository behind Fastify, and behind gRPC. Argument: its folder. Says its ports. */
 import Fastify from 'fastify'
 import { mlServing } from 'mlserving/fastify'
+import { grpcServer } from 'mlserving/grpc'
 import { listenFastify } from './listen.js'
 
 const [repository = ''] = process.argv.slice(2)
 const fastify = Fastify()
 await fastify.register(mlServing, { repository })
 await fastify.serving.ready()
-process.send?.({ port: await listenFastify(fastify) })
+const grpcPort = await grpcServer(fastify.serving, { port: 0 }).listen()
+process.send?.({ port: await listenFastify(fastify), grpcPort })

@@ -28,7 +28,8 @@ export function dataToJson({ dtype, data }: Tensor): string {
 }
 
 function floatText(value: number): string {
-  if (Object.is(value, -0)) return '-0'
+  // Of Python's servers -0 is an integer, which has no sign.
+  if (Object.is(value, -0)) return '-0.0'
   if (Number.isFinite(value)) return String(value)
   throw new JsonTensorMismatch(`JSON has no ${value}; only binary tensors carry it`)
 }

@@ -2,8 +2,8 @@ import { systemClock, type Clock, type Timer } from '../clock.js'
 import { messageOf } from '../errors.js'
 import type { Endpoint } from './endpoint.js'
 
-/** The longest that a check may take, in milliseconds. */
-const longestCheckMs = 5000
+/** A server that takes longer to say whether it is ready, is not. */
+const checkTimeoutMs = 5000
 
 /** What is asked of each endpoint. */
 export interface CheckedModel {
@@ -42,7 +42,7 @@ export class HealthChecks {
     const { signal } = this.#closing
     let reason = 'it says that the model is not ready'
     const isReady = await endpoint.server
-      .modelReady(model, { version, signal, timeoutMs: Math.min(longestCheckMs, this.intervalMs) })
+      .modelReady(model, { version, signal, timeoutMs: checkTimeoutMs })
       .catch((error: unknown) => {
         reason = messageOf(error)
         return false

@@ -33,8 +33,8 @@ export class RemoteSession implements SessionState, Pick<Session, 'slots' | 'may
   readonly #label: string
   readonly #failover: Failover
   readonly #runs: RemoteRuns
-  readonly #cutOff = new AbortController()
-  #running = 0
+  /** Ends each of the runs under way. */
+  readonly #running = new Set<() => void>()
   #idle: (() => void) | undefined
   #closing: Promise<void> | undefined
 
@@ -55,18 +55,23 @@ export class RemoteSession implements SessionState, Pick<Session, 'slots' | 'may
   async run(inputs: Feeds, context?: { readonly signal: AbortSignal }): Promise<RunResult> {
     if (this.#closing !== undefined) throw new ServingError('CLOSED', `${this.#label} is closed`)
     const { model, version, attemptTimeoutMs } = this.#runs
-    const abandoned = context?.signal
-    const signal =
-      abandoned === undefined ? this.#cutOff.signal : AbortSignal.any([abandoned, this.#cutOff.signal])
+    // Not AbortSignal.any, which keeps something of each run as long as the session lives.
+    const abort = new AbortController()
+    const { signal } = abort
+    const end = () => abort.abort()
+    context?.signal.addEventListener('abort', end)
+    if (context?.signal.aborted === true) end()
     const started = performance.now()
-    this.#running++
+    this.#running.add(end)
     try {
       const { outputs } = await this.#failover.call(signal, (server) =>
         server.infer(model, { inputs, version }, { signal, timeoutMs: attemptTimeoutMs }),
       )
       return { outputs: this.#checked(outputs), computeMs: performance.now() - started }
     } finally {
-      if (--this.#running === 0) this.#idle?.()
+      context?.signal.removeEventListener('abort', end)
+      this.#running.delete(end)
+      if (this.#running.size === 0) this.#idle?.()
     }
   }
 
@@ -92,12 +97,12 @@ export class RemoteSession implements SessionState, Pick<Session, 'slots' | 'may
    * @param isCutOff whether to end them
    */
   close(isCutOff = false): Promise<void> {
-    if (isCutOff) this.#cutOff.abort()
+    if (isCutOff) for (const end of this.#running) end()
     return (this.#closing ??= this.#close())
   }
 
   async #close(): Promise<void> {
-    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    if (this.#running.size > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
   }
 }
 

@@ -61,7 +61,7 @@ describe('a request', () => {
       '{"inputs":[{"name":"a","shape":[2],"datatype":"INT64","data":[9223372036854775807,-5]},' +
         '{"name":"b","shape":[2],"datatype":"BOOL","data":[false,true]},' +
         '{"name":"c","shape":[1],"datatype":"FP16","parameters":{"unit":"m"},"data":[1.0009765625]},' +
-        '{"name":"d","shape":[2],"datatype":"FP64","data":[-0,1e-300]}],' +
+        '{"name":"d","shape":[2],"datatype":"FP64","data":[-0.0,1e-300]}],' +
         '"outputs":[{"name":"p"},{"name":"q","parameters":{"classification":2}}]}',
     )
     expect(server.seen[0]?.headers).toMatchObject({ 'x-key': 'k', 'accept-encoding': 'identity' })

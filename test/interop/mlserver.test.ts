@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
 import { isUnderstoodByTheClient, type Traits } from './client-suite.js'
 import { MLServer } from './mlserver.js'
@@ -19,8 +19,8 @@ describe.skipIf(clients === undefined)('MLServer', () => {
   let server: MLServer
   beforeAll(async () => {
     server = await MLServer.start(clients ?? '')
+    return () => server[Symbol.asyncDispose]()
   })
-  afterAll(() => server[Symbol.asyncDispose]())
 
   describe('asked by mlserving/client', () => {
     isUnderstoodByTheClient(() => server, traits)

@@ -51,13 +51,9 @@ export class MLServer implements Subject {
     }
     writeFileSync(join(folder, 'settings.json'), JSON.stringify(settings))
 
-    const process = PythonProcess.start(programs, 'mlserver', {
-      args: ['start', '.'],
-      cwd: folder,
-      env: { PYTHONPATH: pythonFolder },
-    })
-    process.child.stdout?.resume()
-    await process.ready(`http://127.0.0.1:${http}/v2/health/ready`)
+    const options = { args: ['start', '.'], cwd: folder, env: { PYTHONPATH: pythonFolder } }
+    const ready = `http://127.0.0.1:${http}/v2/health/ready`
+    const process = await PythonProcess.startServer(programs, 'mlserver', options, ready)
     return new MLServer(process, folder, { http: `127.0.0.1:${http}`, grpc: `127.0.0.1:${grpc}` })
   }
 

@@ -29,10 +29,7 @@ export function speaksTheProtocol(
   beforeAll(() => {
     python = new TritonClientProcess(clients ?? '')
   })
-  afterAll(async () => {
-    console.log(`tritonclient made ${python.calls} calls`)
-    await python[Symbol.asyncDispose]()
-  })
+  afterAll(() => python[Symbol.asyncDispose]())
 
   for (const transport of transports) {
     describe.each(styles)(`by tritonclient.${transport}, %s`, (style) => {

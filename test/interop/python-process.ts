@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { inject } from 'vitest'
 
 /** Loading numpy and a server on a busy machine. */
-const startLimitMs = 120_000
+const startLimitMs = 90_000
 const stopLimitMs = 10_000
 
 export const pythonFolder = fileURLToPath(new URL('./python/', import.meta.url))
@@ -57,12 +57,35 @@ export class PythonProcess implements AsyncDisposable {
     return new PythonProcess(child, program)
   }
 
-  /** Waits until GET `url` answers 200. */
-  async ready(url: string): Promise<void> {
+  /**
+   * Starts a server and waits until GET `readyUrl` answers 200. One that does not come up is started again, once.
+   * @param programs as for {@link start}
+   */
+  static async startServer(
+    programs: string,
+    program: string,
+    options: ProgramOptions,
+    readyUrl: string,
+  ): Promise<PythonProcess> {
+    for (let attempt = 1; ; attempt++) {
+      const server = PythonProcess.start(programs, program, options)
+      server.child.stdout?.resume()
+      try {
+        await server.#isReady(readyUrl)
+        return server
+      } catch (error) {
+        await server[Symbol.asyncDispose]()
+        if (attempt === 2) throw error
+        console.warn(`${String(error)}\n${program} is started again`)
+      }
+    }
+  }
+
+  async #isReady(url: string): Promise<void> {
     const limit = performance.now() + startLimitMs
     while (performance.now() < limit) {
       if (this.child.exitCode !== null) throw this.failure(`ended with ${this.child.exitCode}`)
-      const status = await fetch(url).then(
+      const status = await fetch(url, { signal: AbortSignal.timeout(5000) }).then(
         (response) => response.status,
         () => 0,
       )

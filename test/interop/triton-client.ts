@@ -85,11 +85,6 @@ export class TritonClientProcess implements AsyncDisposable {
     this.#lines = createInterface({ input: stdout })
   }
 
-  /** How many calls tritonclient has answered or failed. */
-  get calls(): number {
-    return this.#calls
-  }
-
   /** One after the other, whenever they are called. @throws TritonClientError */
   call(request: object): Promise<unknown> {
     const answer = this.#before.then(() => this.#ask(request))
@@ -111,7 +106,9 @@ export class TritonClientProcess implements AsyncDisposable {
     return unwrap(JSON.parse(answer) as WireOutcome)
   }
 
+  /** Says how many calls tritonclient made. */
   async [Symbol.asyncDispose](): Promise<void> {
+    console.log(`tritonclient made ${this.#calls} calls`)
     await this.#python[Symbol.asyncDispose]()
   }
 }

@@ -71,9 +71,10 @@ export class TritonServer implements Subject {
     cpSync(site.stub, join(backends, 'python', 'triton_python_backend_stub'))
 
     const [http = 0, grpc = 0] = await freePorts(2)
-    const process = PythonProcess.start(
+    const program = relative(site.programs, join(site.server, 'bin', 'tritonserver'))
+    const process = await PythonProcess.startServer(
       site.programs,
-      relative(site.programs, join(site.server, 'bin', 'tritonserver')),
+      program,
       {
         args: [
           `--model-repository=${models}`,
@@ -83,14 +84,15 @@ export class TritonServer implements Subject {
           '--grpc-address=127.0.0.1',
           `--grpc-port=${grpc}`,
           '--allow-metrics=false',
+          // The backend forks, which hangs now and then beside threads that load other models.
+          '--model-load-thread-count=1',
           '--model-control-mode=explicit',
           '--load-model=*',
         ],
         env: { LD_LIBRARY_PATH: `${site.python}:${site.libraries}`, PYTHONPATH: site.packages },
       },
+      `http://127.0.0.1:${http}/v2/health/ready`,
     )
-    process.child.stdout?.resume()
-    await process.ready(`http://127.0.0.1:${http}/v2/health/ready`)
     return new TritonServer(process, folder, { http: `127.0.0.1:${http}`, grpc: `127.0.0.1:${grpc}` })
   }
 

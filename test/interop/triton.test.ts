@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { beforeAll, describe } from 'vitest'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
 import { isUnderstoodByTheClient, type Traits } from './client-suite.js'
 import { listen } from './our-server.js'
@@ -20,8 +20,8 @@ describe.skipIf(!hasTriton)('Triton Inference Server', () => {
   let server: TritonServer
   beforeAll(async () => {
     server = await TritonServer.start()
+    return () => server[Symbol.asyncDispose]()
   })
-  afterAll(() => server[Symbol.asyncDispose]())
 
   // What the tests of our servers take for granted is what Triton does.
   describe.skipIf(clients === undefined)('asked by tritonclient', () => {
@@ -40,8 +40,8 @@ describe.skipIf(!hasTriton)('Triton Inference Server', () => {
     let subject: Subject
     beforeAll(async () => {
       subject = await listen('Fastify 5', servingOf(modelNames, { url: urlOf(server, 'rest') }))
+      return () => subject[Symbol.asyncDispose]()
     })
-    afterAll(() => subject[Symbol.asyncDispose]())
     speaksTheProtocol(['http', 'grpc'], () => subject)
   })
 })

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { beforeAll, describe } from 'vitest'
 import { frameworks, startOurs, transportsOf } from './our-server.js'
 import { isOurOwn } from './our-suite.js'
 import { clients } from './python-process.js'
@@ -9,8 +9,8 @@ describe.skipIf(clients === undefined).each(frameworks)('mlserving in %s', (fram
   let subject: Subject
   beforeAll(async () => {
     subject = await startOurs(framework)
+    return () => subject[Symbol.asyncDispose]()
   })
-  afterAll(() => subject[Symbol.asyncDispose]())
 
   speaksTheProtocol(
     transportsOf(framework),

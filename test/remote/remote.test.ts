@@ -269,7 +269,7 @@ describe('failover', () => {
 
   it('goes to the next server where an attempt takes too long, and where a server is gone', async () => {
     const [first, second] = [await V2Server.start(), await V2Server.start()]
-    const serving = servingOf({ urls: [first.url, second.url], attemptTimeoutMs: 50 })
+    const serving = servingOf({ urls: [first.url, second.url], attemptTimeoutMs: 500 })
     await serving.ready()
     first.fault = 'hang'
     expect((await serving.predict('m', input)).prediction).toEqual([1, 2])
@@ -319,7 +319,7 @@ describe('failover', () => {
 
   it('does not ask the same server again whose model failed, or took too long', async () => {
     const server = await V2Server.start()
-    const serving = servingOf({ url: server.url, attemptTimeoutMs: 50 })
+    const serving = servingOf({ url: server.url, attemptTimeoutMs: 500 })
     await serving.ready()
     server.fault = 'broken'
     await expect(serving.predict('m', input)).rejects.toMatchObject({

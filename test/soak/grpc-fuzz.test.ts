@@ -5,7 +5,7 @@ import { askAll, hostileCalls, type Verdict } from '../adapters/grpc/hostile-cal
 import { temporaryFolder } from '../execution/support.js'
 import { serveTargets } from '../v2/hostile-requests.js'
 
-const calls = 200_000
+const calls = 120_000
 const rounds = 20
 const folder = temporaryFolder()
 
