@@ -2,6 +2,8 @@ import type { ServerUnaryCall } from '@grpc/grpc-js'
 
 export type UnaryCall<Q> = ServerUnaryCall<Q, unknown>
 
+const longestTimeoutMs = 2 ** 31 - 1
+
 /** Who waits for a call's answer, and for how long. */
 export class Caller {
   readonly #hangUp = new AbortController()
@@ -23,9 +25,9 @@ export class Caller {
     return this.#deadlineMs - Date.now()
   }
 
-  /** Milliseconds until the deadline, at least 1; undefined where there is none. */
+  /** Milliseconds until the deadline, as a request may have them; undefined where there is none. */
   get timeoutMs(): number | undefined {
-    return this.#deadlineMs === Infinity ? undefined : Math.max(1, this.#leftMs)
+    return this.#deadlineMs === Infinity ? undefined : Math.min(Math.max(1, this.#leftMs), longestTimeoutMs)
   }
 
   /** An answer is there. */

@@ -92,6 +92,14 @@ describe('a deadline', () => {
     expect(await executions(client)).toMatchObject([{ execution_count: '2' }])
   })
 
+  test('may be as far away as timers go', async () => {
+    const { client } = await start()
+    const deadline = Date.now() + 2 ** 31 - 1
+    expect(await client.call('ModelInfer', request, undefined, { deadline })).toMatchObject({
+      model_name: 'm',
+    })
+  })
+
   test('that the parameters of the request have is one, unless the host says otherwise', async () => {
     const { client, serving } = await start({}, slowModel)
     const patient = grpcServer(serving, { port: 0, context: () => ({ timeoutMs: 60_000 }) })
