@@ -50,7 +50,7 @@ export function malformedPath(): ServingError {
 }
 
 /** The path of a request target, which may be a whole URL. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   return target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '')
 }
 
