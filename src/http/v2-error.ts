@@ -8,5 +8,8 @@ export function v2Error(cause: unknown, requestId: string, logger: Logger, isTru
   const error = asServingError(cause)
   if (!error.expose) logger.error({ err: error, requestId }, error.message)
   const expose = error.expose || (isTrusted && error.code !== 'INTERNAL')
-  return json(error.status, { error: problemDetail({ expose, message: error.message }) }, error.headers)
+  const message = expose
+    ? problemDetail({ expose, message: error.message })
+    : `the server failed; its log has the details under the request's id, ${requestId}.`
+  return json(error.status, { error: message }, error.headers)
 }

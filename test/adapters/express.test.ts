@@ -12,6 +12,7 @@ import { ask, json, post } from '../http/client.js'
 import { quietLogger } from '../models/quiet-logger.js'
 import { temporaryRepository, writeInto } from '../models/temporary-repository.js'
 import { addInt64, identityModel } from '../onnx/models.js'
+import { errorOf, float32Bytes, infer, inferBinary, partsOf } from '../v2/client.js'
 
 const repository = temporaryFolder()
 const path = '/models/identity/predict'
@@ -171,6 +172,27 @@ describe.each([
     const broken = await post(origin, path, '{"x":')
     expect(broken.status).toBe(400)
     expect(json(broken)).toMatchObject({ code: 'INVALID_REQUEST' })
+  })
+
+  test.each([
+    ['express.json()', framework.json()],
+    ['express.raw()', framework.raw({ type: '*/*' })],
+  ])('tensors in JSON and in raw bytes come through behind %s', async (_what, parser) => {
+    const origin = await start(parser)
+    const x = { name: 'x', shape: [1, 3], datatype: 'FP32' }
+    const inJson = await infer(origin, 'identity', { inputs: [{ ...x, data: [1, 2, 3] }] })
+    expect(partsOf(inJson).head.outputs[0]?.data).toEqual([1, 2, 3])
+    const request = { inputs: [{ ...x, parameters: { binary_data_size: 12 } }] }
+    const raw = await inferBinary(origin, 'identity', request, [float32Bytes(4, 5, 6)])
+    expect(partsOf(raw).head.outputs[0]?.data).toEqual([4, 5, 6])
+  })
+
+  test('an int64 tensor that express.json() has rounded is refused', async () => {
+    const origin = await start(framework.json())
+    const x = '"name":"x","shape":[1,3],"datatype":"INT64"'
+    const answer = await infer(origin, 'add', `{"inputs":[{${x},"data":[9007199254740993,1,1]}]}`)
+    expect(answer.status).toBe(400)
+    expect(errorOf(answer)).toEqual(expect.stringContaining('beyond 2^53'))
   })
 
   test('an int64 that express.json() has rounded is refused', async () => {

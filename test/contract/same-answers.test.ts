@@ -57,6 +57,10 @@ const path = fc.oneof(
     return `/models/${model}/versions/${version}/predict`
   }),
   fc.array(name, { maxLength: 6 }).map((segments) => `/${segments.join('/')}`),
+  fc
+    .tuple(name, fc.constantFrom('', '/', '/ready', '/infer', '/versions/1/infer', '/versions/2'))
+    .map(([model, rest]) => `/v2/models/${model}${rest}`),
+  fc.constantFrom('/v2', '/v2/', '/v2/health/live', '/v2/health/ready', '/v2/repository/index'),
 )
 const contentType = fc.oneof(
   { weight: 5, arbitrary: fc.constant('application/json') },
@@ -80,6 +84,8 @@ const body = fc.oneof(
     '{"instances":[{"x":[1,2,3]},{}]}',
     '',
     '{"x":[1,2,3],"model_version":"2"}',
+    '{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]}',
+    '{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2]}],"id":"7"}',
   ),
   fc
     .record({ x: fc.oneof(numbers, fc.array(numbers, { maxLength: 3 })) })

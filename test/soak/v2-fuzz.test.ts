@@ -7,8 +7,8 @@ import { listen } from '../contract/hosts.js'
 import { temporaryFolder } from '../execution/support.js'
 import { askAll, hostileRequests, serveTargets, type Verdict } from '../v2/hostile-requests.js'
 
-const requests = 200_000
-const rounds = 20
+const requests = 120_000
+const rounds = 12
 const folder = temporaryFolder()
 
 /** What is left once all garbage is collected: how much there is of that between is V8's own affair. */

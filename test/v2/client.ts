@@ -1,8 +1,8 @@
 import { ask, type Answer } from '../http/client.js'
 import { joinBody } from '../../src/v2/binary-body.js'
 
-export const json = 'application/json'
-export const binary = 'application/octet-stream'
+const json = 'application/json'
+const binary = 'application/octet-stream'
 
 /** Asks in JSON. */
 export function infer(origin: string, model: string, request: unknown, headers = {}): Promise<Answer> {

@@ -124,7 +124,7 @@ export const captured: readonly RawRequest[] = [
 ]
 
 /** A captured request of which some bytes, a length or a header are others. */
-export function mutated(seed: number): RawRequest {
+function mutated(seed: number): RawRequest {
   const next = random(seed)
   const pick = (count: number) => Math.floor(((next() + 1) / 2) * count)
   const original = captured[pick(captured.length)] ?? captured[0]
@@ -324,7 +324,7 @@ function messageOf(target: Target) {
 }
 
 /** A request that is made up, and right mostly. */
-export const madeUp: fc.Arbitrary<RawRequest> = fc
+const madeUp: fc.Arbitrary<RawRequest> = fc
   .constantFrom(...(Object.keys(targets) as Target[]))
   .chain((target) =>
     fc
