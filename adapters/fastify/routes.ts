@@ -18,6 +18,7 @@ import {
 } from '../../src/http/exchange.js'
 import { readableOf } from '../../src/http/node-stream.js'
 import { Caller } from '../../src/http/caller.js'
+import { pathOf } from '../../src/http/route-table.js'
 import type { Route } from '../../src/http/routes.js'
 
 /** A path is documented once: what @fastify/swagger reads of its twin with a slash at the end. */
@@ -70,6 +71,7 @@ async function answer(
   const caller = Caller.of(request.raw, reply.raw)
   const given = await door.answer(route, {
     params: request.params as Record<string, string>,
+    path: pathOf(request.originalUrl),
     query: queryOf(request.url),
     headers: request.headers,
     body: bodyOf(request),

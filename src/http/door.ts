@@ -128,6 +128,8 @@ export class Door {
         serving,
         limits: this.#limits,
         serverName: this.#options.serverName ?? 'mlserving',
+        routes: this.routes,
+        takesToken: this.#options.admin?.token !== undefined,
         isAdministered: this.#access !== undefined,
         isDraining: this.#isDraining,
         request,

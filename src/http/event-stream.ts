@@ -62,9 +62,9 @@ class Events implements BodyStream {
       this.#isOver = true
       return { value: textOf(this.format.done(this.#items)) }
     } catch (error) {
-      // Also of an item that is no JSON.
       this.#isOver = true
-      await this.stream.return()
+      // An item that is no JSON ends the stream too. Its code may go on for long where it heeds nothing.
+      void this.stream.return()
       return { value: textOf(this.format.failed(error)) }
     }
   }

@@ -4,6 +4,8 @@ import type { Readable } from 'node:stream'
 export interface HttpRequest {
   /** The values of the path's `:parameters`, decoded. */
   readonly params: Readonly<Record<string, string>>
+  /** The path that the caller asked for, with what the host mounts the routes below; as far as that is known. */
+  readonly path?: string
   /** What stands behind the path's question mark, undecoded; empty where there is none. */
   readonly query: string
   /** By lower-case name; of a repeated header, what Node gives. */

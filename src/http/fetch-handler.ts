@@ -37,6 +37,7 @@ export function fetchHandler(door: Door, options: FetchHandlerOptions = {}): Fet
     if (params === undefined) return respond(request, door.refuse(route, malformedPath(), headers))
     const answer = await door.answer(route, {
       params,
+      path: pathname,
       query: search.slice(1),
       headers,
       body: new RequestBody(request),

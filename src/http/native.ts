@@ -3,6 +3,7 @@ import type { AnyServing } from '../serving.js'
 import type { BodyLimits } from './body.js'
 import type { RequestContext } from './door-options.js'
 import { json, type HttpRequest, type HttpResponse } from './exchange.js'
+import type { Route } from './routes.js'
 
 /** The most that one request may ask for. */
 export interface Limits extends BodyLimits {
@@ -15,6 +16,10 @@ export interface Exchange {
   readonly limits: Limits
   /** What the door calls itself. */
   readonly serverName: string
+  /** The routes that the door has. */
+  readonly routes: readonly Route[]
+  /** Whether those that change what serves take a bearer token. */
+  readonly takesToken: boolean
   /** Whether the door has the routes that change what serves. */
   readonly isAdministered: boolean
   /** Whether the server behind the door is about to close. */

@@ -3,7 +3,7 @@ import { Caller } from './caller.js'
 import type { Door } from './door.js'
 import { isStreamed, queryOf, type HandedOn, type HttpBody, type WholeResponse } from './exchange.js'
 import { sendStream } from './node-stream.js'
-import { malformedPath, RouteTable } from './route-table.js'
+import { malformedPath, pathOf, RouteTable } from './route-table.js'
 
 /** A handler of Node's own requests, as Express 4 and 5, Nest and connect call it. */
 export type NodeHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
@@ -20,6 +20,7 @@ export function nodeHandler(door: Door): NodeHandler {
     door
       .answer(route, {
         params,
+        path: mountedPath(req),
         query: queryOf(req.url ?? ''),
         headers: req.headers,
         body: bodyOf(req),
@@ -33,6 +34,11 @@ export function nodeHandler(door: Door): NodeHandler {
       })
       .catch(next)
   }
+}
+
+/** Express and connect take the path that a handler is mounted at off `url`. */
+function mountedPath({ url = '', originalUrl = url }: IncomingMessage & { originalUrl?: string }): string {
+  return pathOf(originalUrl)
 }
 
 /**

@@ -7,21 +7,32 @@ export interface Match {
   readonly params: Record<string, string> | undefined
 }
 
+/** A segment of a path, or the name of one that is a parameter, and where it stands. */
+type Place = readonly [index: number, text: string]
+
 interface Entry {
   readonly route: Route
-  readonly segments: readonly string[]
+  readonly fixed: readonly Place[]
+  readonly params: readonly Place[]
 }
 
 /** Finds the route of a request where no framework's router does. */
 export class RouteTable {
-  /** By method and number of segments, in their order. */
-  readonly #entries = new Map<string, Entry[]>()
+  /** The routes in their order, by method and number of segments. */
+  readonly #entries = new Map<string, (Entry[] | undefined)[]>()
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) {
-      const segments = route.path.split('/')
-      const key = keyOf(route.method, segments.length)
-      this.#entries.set(key, [...(this.#entries.get(key) ?? []), { route, segments }])
+      const places = route.path.split('/').map((text, index): Place => [index, text])
+      const isParam = ([, text]: Place) => text.startsWith(':')
+      const entry = {
+        route,
+        fixed: places.filter((place) => !isParam(place)),
+        params: places.filter(isParam).map(([index, text]): Place => [index, text.slice(1)]),
+      }
+      const byLength = this.#entries.get(route.method) ?? []
+      byLength[places.length] = [...(byLength[places.length] ?? []), entry]
+      this.#entries.set(route.method, byLength)
     }
   }
 
@@ -30,18 +41,12 @@ export class RouteTable {
    * @param target a path, with or without a query, or a whole URL
    */
   find(method: string, target: string): Match | undefined {
-    const asked = method === 'HEAD' ? 'GET' : method
     const given = pathOf(target).split('/').map(decode)
     if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
-    const found = this.#entries
-      .get(keyOf(asked, given.length))
-      ?.find(({ segments }) => matches(segments, given))
-    return found && { route: found.route, params: paramsOf(found.segments, given) }
+    const entries = this.#entries.get(method === 'HEAD' ? 'GET' : method)?.[given.length]
+    const found = entries?.find(({ fixed }) => fixed.every(([index, text]) => given[index] === text))
+    return found && { route: found.route, params: paramsOf(found, given) }
   }
-}
-
-function keyOf(method: string, segments: number): string {
-  return `${method} ${segments}`
 }
 
 /** What is said of a path whose parameters can't be decoded. */
@@ -50,7 +55,7 @@ export function malformedPath(): ServingError {
 }
 
 /** The path of a request target, which may be a whole URL. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   return target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '')
 }
 
@@ -62,18 +67,12 @@ function decode(segment: string): string | undefined {
   }
 }
 
-/** Whether a path fits a route of as many segments. */
-function matches(segments: readonly string[], given: readonly (string | undefined)[]): boolean {
-  return segments.every((segment, i) => segment.startsWith(':') || segment === given[i])
-}
-
-function paramsOf(segments: readonly string[], given: readonly (string | undefined)[]): Match['params'] {
+function paramsOf({ params: places }: Entry, given: readonly (string | undefined)[]): Match['params'] {
   const params: Record<string, string> = {}
-  for (const [i, segment] of segments.entries()) {
-    if (!segment.startsWith(':')) continue
-    const value = given[i]
+  for (const [index, name] of places) {
+    const value = given[index]
     if (value === undefined) return undefined
-    params[segment.slice(1)] = value
+    params[name] = value
   }
   return params
 }

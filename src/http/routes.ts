@@ -1,6 +1,7 @@
 import { adminRoutes } from './admin.js'
 import type { HttpResponse } from './exchange.js'
 import { getHealth, getMetrics, getModel, getModels, getReady, type Exchange } from './native.js'
+import { getOpenApi } from './openapi-route.js'
 import { postPredict } from './predict-route.js'
 import * as schemas from './schemas.js'
 import { postStream } from './stream-route.js'
@@ -8,7 +9,7 @@ import { generateRoutes } from './v2-generate-routes.js'
 import { v2Routes } from './v2-routes.js'
 
 /** Routes that a door mounts together. */
-export const routeGroups = ['health', 'predict', 'models', 'metrics', 'v2', 'admin'] as const
+export const routeGroups = ['health', 'predict', 'models', 'metrics', 'openapi', 'v2', 'admin'] as const
 
 export type RouteGroup = (typeof routeGroups)[number]
 
@@ -29,6 +30,7 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/health', group: 'health', schema: schemas.health, handle: getHealth },
   { method: 'GET', path: '/ready', group: 'health', schema: schemas.ready, handle: getReady },
   { method: 'GET', path: '/metrics', group: 'metrics', schema: schemas.metrics, handle: getMetrics },
+  { method: 'GET', path: '/openapi.json', group: 'openapi', schema: schemas.openApi, handle: getOpenApi },
   {
     method: 'POST',
     path: '/predict',

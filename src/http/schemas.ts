@@ -40,17 +40,17 @@ export function list(items: JsonSchema): JsonSchema {
 }
 
 /** RFC 9457, with the code of the error table. */
-const problem = object(
-  {
+const problem = ofType(
+  'application/problem+json',
+  object({
     type: string,
     title: string,
     status: { type: 'integer' },
     code: string,
     detail: string,
     request_id: string,
-  },
-  [],
-  'What went wrong, as application/problem+json',
+  }),
+  'What went wrong',
 )
 
 const readiness = object(
@@ -336,5 +336,12 @@ export const metrics: RouteSchema = {
   operationId: 'metrics',
   summary: 'Metrics as Prometheus text',
   tags: ['metrics'],
-  response: { 200: { type: 'string' } },
+  response: { 200: ofType('text/plain', string, 'In the text format of Prometheus') },
+}
+
+export const openApi: RouteSchema = {
+  operationId: 'openApi',
+  summary: 'This document',
+  tags: ['openapi'],
+  response: { 200: { type: 'object', additionalProperties: true } },
 }

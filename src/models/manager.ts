@@ -1,6 +1,7 @@
 import type { SubmitOptions } from '../batching/batcher.js'
 import type { WaitLimits } from '../batching/limits-watch.js'
 import { ServingError } from '../errors.js'
+import type { JsonSchema } from '../options.js'
 import type { RolloutStatus } from '../rollout/rollout-host.js'
 import { Replicas } from '../state/replicas.js'
 import type { Lines, ValidationCase } from '../validation/cases.js'
@@ -10,6 +11,7 @@ import type { CanaryOptions } from './canary.js'
 import type { Changes, ChangeListener, ChangeOrigin } from './changes.js'
 import { httpProfile, type HttpProfile } from './exposure.js'
 import { Fallbacks } from './fallbacks.js'
+import { inputSchemaOf } from './input-schema.js'
 import { KnownModels } from './known-models.js'
 import type { Learnt } from './learnt.js'
 import type { Lease } from './lease.js'
@@ -363,6 +365,14 @@ export class ModelManager<N extends string = string> {
    */
   versionOf(model: N, version: string): string {
     return this.#leasing.versionOf(model, version)
+  }
+
+  /**
+   * What callers of a model are held to, as JSON Schema; undefined where neither its `input` nor its metadata says it.
+   * @throws ServingError MODEL_NOT_FOUND
+   */
+  inputSchema(model: N): JsonSchema | undefined {
+    return inputSchemaOf(this.#models.get(model), (name) => this.#models.all.get(name))
   }
 
   /** What a model is made of. @throws ServingError MODEL_NOT_FOUND */

@@ -16,7 +16,7 @@ interface Operation {
   readonly summary: string
   readonly parameters?: readonly { readonly name: string; readonly in: string }[]
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: object }>> }
-  readonly responses: Readonly<Record<string, object>>
+  readonly responses: Readonly<Record<string, { readonly content?: object }>>
 }
 let paths: Record<string, Record<string, Operation>>
 
@@ -40,6 +40,36 @@ test('@fastify/swagger shows every route once, below the prefix, and nothing els
   )
   const expected = routes.map(({ method, path }) => `${method} /ml${path.replace(/:(\w+)/g, '{$1}')}`)
   expect(shown.sort()).toEqual(expected.sort())
+})
+
+test('/openapi.json has the same operations, with the same parameters and answers', async () => {
+  const document = (await app.inject('/ml/openapi.json')).json<{ paths: typeof paths }>()
+  const outline = (all: typeof paths, prefix: string) =>
+    Object.fromEntries(
+      Object.entries(all).map(([path, operations]) => [
+        `${prefix}${path}`,
+        Object.fromEntries(
+          Object.entries(operations).map(
+            ([method, { operationId, summary, parameters = [], responses, requestBody }]) => [
+              method,
+              {
+                operationId,
+                summary,
+                parameters: parameters.map(({ name, in: place }) => `${place} ${name}`).sort(),
+                takesBody: requestBody !== undefined,
+                responses: Object.fromEntries(
+                  Object.entries(responses).map(([status, { content = {} }]) => [
+                    status,
+                    Object.keys(content),
+                  ]),
+                ),
+              },
+            ],
+          ),
+        ),
+      ]),
+    )
+  expect(outline(document.paths, '/ml')).toEqual(outline(paths, ''))
 })
 
 test('each with a name of its own, what it takes and what it answers', () => {

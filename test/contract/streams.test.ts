@@ -20,7 +20,8 @@ describe.each(hosts)('$name', ({ start }) => {
   let made: number
   const logger = quietLogger()
 
-  /** `hand`, whose items the test makes; `words` of a text, checked; `large` items; `rows`, which has no stream. */
+  /** `hand`, whose items the test makes; `words` of a text, checked; `large` items; `heedless`, which never
+   * ends; `rows`, which has no stream. */
   function startServing(drainTimeoutMs = 30_000): AnyServing {
     return asAny(
       createServing({
@@ -49,6 +50,14 @@ describe.each(hosts)('$name', ({ start }) => {
             unchecked: true,
             load: () => null,
             stream: () => [1n, undefined, null, 'two\nlines', { toJSON: () => fail() }],
+          }),
+          heedless: custom({
+            unchecked: true,
+            load: () => null,
+            async *stream() {
+              yield 1
+              await new Promise(() => {})
+            },
           }),
           rows: custom({ unchecked: true, load: () => null, run: (_, rows: unknown[]) => rows }),
         },
@@ -272,6 +281,18 @@ describe.each(hosts)('$name', ({ start }) => {
     using client = await answer
     expect(await client.rest()).toMatchObject([{ data: 1 }, { name: 'error', data: { code: 'TIMEOUT' } }])
     await hand.ended()
+  })
+
+  test('a deadline and a close are told at once, whether the model heeds them or not', async () => {
+    const impatient = startServing(50)
+    await using ownHost = await start(impatient, { context: () => ({ timeoutMs: 100 }) })
+    using late = await EventClient.post(ownHost.origin, '/models/heedless/stream', {})
+    expect(await late.rest()).toMatchObject([{ data: 1 }, { name: 'error', data: { code: 'TIMEOUT' } }])
+    await using other = await start(impatient)
+    using closed = await EventClient.post(other.origin, '/models/heedless/stream', {})
+    expect(await closed.next()).toMatchObject({ data: 1 })
+    await impatient.close()
+    expect(await closed.rest()).toMatchObject([{ name: 'error', data: { code: 'CLOSED' } }])
   })
 
   test('a close waits for streams', async () => {

@@ -7,6 +7,7 @@ test('the routes are these, and a new one is to be tested over every adapter', (
     'GET /health',
     'GET /ready',
     'GET /metrics',
+    'GET /openapi.json',
     'POST /predict',
     'GET /models',
     'GET /models/:model',
