@@ -81,7 +81,9 @@ describe.each(hosts)('$name', ({ start }) => {
     expect(answer.status).toBe(200)
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
     const document = json(answer) as unknown as Document
-    const { valid, errors } = await new Validator().validate(structuredClone(document) as object as Record<string, unknown>)
+    const { valid, errors } = await new Validator().validate(
+      structuredClone(document) as object as Record<string, unknown>,
+    )
     expect([valid, errors]).toEqual([true, undefined])
     expect(operations(document).sort()).toEqual(routes.map(templated).sort())
     expect(document.info).toEqual({ title: 'mlserving', version: expect.stringMatching(/^\d/) })
