@@ -85,7 +85,7 @@ export class ServedModel {
     const follower = new FolderFollower(name, parts, host, {
       loadFirst,
       load: (version, options) => this.#load(version, options),
-      applyLabels: () => this.traffic.applyLabels(),
+      applyLabels: () => this.traffic.applyLabels(true),
     })
     this.configuration = config
     this.quarantine = quarantine
