@@ -26,8 +26,8 @@ export interface DoorOptions<R = never> {
   /** The most `instances` of one request. Default: 1000. */
   readonly maxInstances?: number
   /**
-   * How long a caller of a stream may take nothing of it before it is ended, in milliseconds: it holds one of the model's
-   * runs. Default: 60,000.
+   * How long a caller of a stream may leave an item untaken before the stream is ended, in milliseconds: it holds one of
+   * the model's runs. Default: 60,000.
    */
   readonly maxStallMs?: number
   /** The groups of routes that are mounted; others stay the host's. Default: all, `'admin'` only with the option `admin`. */

@@ -23,7 +23,7 @@ type Items = Pick<PredictionStream<unknown>, 'next' | 'return'>
 /**
  * Answers with a stream's items as server-sent events, each sent when it is made, and made when the caller can take it.
  * The first is waited for: what fails before it is sent is an answer with a status of its own.
- * @param maxStallMs how long the caller may take nothing before the stream is ended
+ * @param maxStallMs how long the caller may leave an event untaken before the stream is ended
  * @throws ServingError of what fails before
  */
 export async function eventStream(
@@ -109,7 +109,7 @@ class Events implements BodyStream {
       const { maxStallMs } = this
       this.#stalled = new ServingError(
         'TIMEOUT',
-        `the caller took nothing for ${maxStallMs} ms (maxStallMs).`,
+        `the caller left an item untaken for ${maxStallMs} ms (maxStallMs).`,
       )
       void this.stream.return()
     }, this.maxStallMs).unref()

@@ -8,7 +8,7 @@ import type { Route } from './routes.js'
 /** The most that one request may ask for. */
 export interface Limits extends BodyLimits {
   readonly maxInstances: number
-  /** How long a caller may take nothing of a stream. */
+  /** How long a caller may leave an item of a stream untaken. */
   readonly maxStallMs: number
 }
 
