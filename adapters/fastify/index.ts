@@ -3,7 +3,8 @@ import fp from 'fastify-plugin'
 import { ServingError } from '../../src/errors.js'
 import { Door } from '../../src/http/door.js'
 import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
-import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
+import type { CreateServingOptions } from '../../src/serving-options.js'
+import type { AnyServing } from '../../src/serving.js'
 import { mountRoutes } from './routes.js'
 
 export type { RequestContext }
