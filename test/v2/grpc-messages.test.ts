@@ -200,6 +200,20 @@ test('a message that comes in parts is one, and of a parameter the last value co
   expect(all).toEqual(new Map([['p', -5n]]))
 })
 
+test('an entry of a map that has no value has an empty one, and one without a key an empty key', () => {
+  const entries = [
+    [0x22, 3, 0x0a, 1, 0x70],
+    [0x22, 4, 0x12, 2, 0x08, 1],
+  ]
+  const { parameters: read } = messages.inferTensor.read(Uint8Array.from(entries.flat()))
+  expect(read).toEqual(
+    new Map([
+      ['p', undefined],
+      ['', true],
+    ]),
+  )
+})
+
 test('fields that nobody knows are passed over', () => {
   const later = Buffer.from([
     0x98,
