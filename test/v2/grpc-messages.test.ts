@@ -254,6 +254,13 @@ test.each([
   expect(() => messages.modelInferRequest.read(Uint8Array.from(given))).toThrow(MalformedMessage)
 })
 
+test('what is wrong is said with the names of the fields that it is in', () => {
+  const message = Uint8Array.of(0x2a, 5, 0x2a, 3, 0x42, 1, 0xff)
+  expect(() => messages.modelInferRequest.read(message)).toThrow(
+    'inputs.contents.bytes_contents: field 8 is no UTF-8',
+  )
+})
+
 test('a message of many entries that are nearly nothing is refused', () => {
   const raw = Buffer.alloc(2 * 20_000)
   for (const [field, number] of Object.entries({
