@@ -96,7 +96,17 @@ class InferStream {
       const { serving } = this.#host
       const context = this.#context
       const requestId = this.#requestId
-      const answer = await infer({ serving, request, requestId, signal, timeoutMs, context, metadata })
+      const answer = await infer({
+        serving,
+        request,
+        requestId,
+        signal,
+        timeoutMs,
+        context,
+        metadata,
+        // There are no more than those taken, and their client waits with the others.
+        whenFull: 'wait',
+      })
       const [degraded] = metadata.get(degradedKey)
       if (degraded !== undefined) parameters.set(degradedKey, String(degraded))
       return { infer_response: { ...answer, parameters } }

@@ -10,7 +10,8 @@ import type { Exchange } from './calls.js'
 export type InferExchange = Omit<
   Exchange<ModelInferRequest>,
   'serverName' | 'isAdministered' | 'isClosing' | 'actor'
->
+> &
+  Pick<PredictOptions, 'whenFull'>
 
 /** Asks a model, in tensors. @throws ServingError */
 export async function infer(exchange: InferExchange): Promise<WrittenOf<typeof modelInferResponse>> {
@@ -34,13 +35,20 @@ export const degradedKey = 'x-mlserving-degraded'
 
 /** The wishes of the request and the host, bounded by the call's own deadline. */
 function optionsOf(
-  { request, context, requestId, signal, timeoutMs = Infinity }: InferExchange,
+  { request, context, requestId, signal, timeoutMs = Infinity, whenFull }: InferExchange,
   parameters: RequestParameters,
 ): PredictOptions {
   const wishes = wishesOf(context, parameters)
   const { version = given(request.model_version) ?? 'latest' } = wishes
   const bound = Math.min(timeoutMs, wishes.timeoutMs ?? Infinity)
-  return { ...wishes, version, requestId, signal, ...(bound < Infinity && { timeoutMs: bound }) }
+  return {
+    ...wishes,
+    version,
+    requestId,
+    signal,
+    ...(bound < Infinity && { timeoutMs: bound }),
+    ...(whenFull !== undefined && { whenFull }),
+  }
 }
 
 /** A name; protobuf has an empty text for one that was not given. */

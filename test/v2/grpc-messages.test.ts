@@ -113,6 +113,14 @@ const cases: [name: string, type: MessageType<unknown, object>, values: fc.Arbit
       ...(raw_input_contents && { raw_output_contents: raw_input_contents }),
     })),
   ],
+  [
+    'ModelStreamInferResponse',
+    messages.modelStreamInferResponse,
+    fc.record(
+      { error_message: text, infer_response: fc.record({ id: text, parameters }, { requiredKeys: [] }) },
+      { requiredKeys: [] },
+    ),
+  ],
   ['InferTensorContents', messages.tensorContents, contents],
   [
     'ModelStatisticsResponse',

@@ -45,12 +45,13 @@ describe('a stream of inferences', () => {
     expect(answers.map((each) => each.error_message)).toEqual([expect.stringContaining('malformed'), ''])
   })
 
-  test('leaves with the client what it can not compute yet', async () => {
-    const { client, serving } = await start({}, { ...slowModel, 'slow/model.json': { maxQueueRows: 1000 } })
+  test('leaves with the client what it can not compute yet, a full queue or not', async () => {
+    const { client, serving } = await start({}, slowModel)
     const { call, answers, ended } = client.openStream()
     for (let i = 0; i < 200; i++) call.write(slow)
     await expect.poll(() => metric(serving, 'model_requests_in_flight')).toBe(32)
     await expect.poll(() => answers.length).toBeGreaterThan(1)
+    expect(answers.map((each) => each.error_message)).toEqual(answers.map(() => ''))
     expect(await metric(serving, 'model_requests_in_flight')).toBeLessThanOrEqual(32)
     call.cancel()
     expect((await ended).code).toBe(status.CANCELLED)
