@@ -5,6 +5,8 @@ import type { Backend } from '../models/backend.js'
 import { statedSafety } from '../models/batch-safety.js'
 import { VersionCodec, type CodecOptions } from '../models/codec.js'
 import type { LoadedModel, LoadObserver } from '../models/loaded-model.js'
+import { namePattern } from '../models/repository.js'
+import { show } from '../options.js'
 import { maxBatchSizeOf, type CustomModelOptions } from '../models/model-config.js'
 import { Endpoint } from './endpoint.js'
 import { Failover } from './failover.js'
@@ -57,7 +59,7 @@ export class RemoteBackend implements Backend {
         server.modelMetadata(model, { signal, timeoutMs }),
       )
       this.#isUnnamed = versions.length === 0
-      return this.#isUnnamed ? [unnamedVersion] : versions
+      return this.#isUnnamed ? [unnamedVersion] : namesOf(model, versions)
     } finally {
       for (const { server } of endpoints) server.close?.()
     }
@@ -140,6 +142,16 @@ export class RemoteBackend implements Backend {
     if (signature !== undefined) return { ...signature, classes: {} }
     return signatureOf(label, await server.modelMetadata(model, { version, ...limits }))
   }
+}
+
+/** Those that can be names of versions here. @throws ServingError INVALID_MODEL where none can */
+function namesOf(model: string, versions: readonly string[]): readonly string[] {
+  const names = versions.filter((name) => namePattern.test(name) && name !== 'latest')
+  if (names.length > 0) return names
+  throw new ServingError(
+    'INVALID_MODEL',
+    `${model}: the server has versions of no names that can be used here, such as ${show(versions[0])}; give remoteVersions.`,
+  )
 }
 
 const defaults = { concurrency: 8, attemptTimeoutMs: 10_000, retries: 2, healthIntervalMs: 10_000 } as const

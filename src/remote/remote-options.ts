@@ -77,6 +77,8 @@ export interface RemoteAccess {
   readonly healthIntervalMs?: number
   /** Runs under way at once. Default: 8. */
   readonly concurrency?: number
+  /** The largest answer that is taken of a server, inflated, in bytes. Default: 268,435,456. */
+  readonly maxResponseBytes?: number
   /** When a server that fails is left alone. Default: after 5 failures in a row, for 10,000 ms. */
   readonly circuit?: CircuitOptions
 }
@@ -149,6 +151,7 @@ export const accessFields: Fields<RemoteAccess> = {
   retries: integer(0, 100),
   healthIntervalMs: integer(0, 2 ** 31 - 1),
   concurrency: customModelFields.concurrency,
+  maxResponseBytes: integer(1, 2 ** 32),
   circuit: fields(circuitFields),
 }
 
