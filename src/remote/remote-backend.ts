@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
@@ -5,7 +6,8 @@ import type { Backend } from '../models/backend.js'
 import { statedSafety } from '../models/batch-safety.js'
 import { VersionCodec, type CodecOptions } from '../models/codec.js'
 import type { LoadedModel, LoadObserver } from '../models/loaded-model.js'
-import { namePattern } from '../models/repository.js'
+import { openOnnxModel } from '../models/onnx-model.js'
+import { namePattern, versionAt, withoutFiles, type VersionSource } from '../models/repository.js'
 import { show } from '../options.js'
 import { maxBatchSizeOf, type CustomModelOptions } from '../models/model-config.js'
 import { Endpoint } from './endpoint.js'
@@ -47,10 +49,11 @@ export class RemoteBackend implements Backend {
   }
 
   /** @throws ServingError REMOTE_UNAVAILABLE, RUN_TIMEOUT, INFERENCE_FAILED */
-  async versions(signal: AbortSignal): Promise<readonly string[]> {
+  async versions(signal: AbortSignal): Promise<VersionSource[]> {
     const { version, remoteVersions, attemptTimeoutMs: timeoutMs = defaults.attemptTimeoutMs } = this.#options
-    if (remoteVersions !== undefined) return Object.keys(remoteVersions)
-    if (version !== undefined) return [version]
+    if (remoteVersions !== undefined)
+      return Promise.all(Object.entries(remoteVersions).map(([name, { source }]) => sourceOf(name, source)))
+    if (version !== undefined) return [withoutFiles(version)]
     const { model, urls } = this.#place
     const endpoints = await this.#endpoints(model, urls, () => {})
     try {
@@ -59,14 +62,17 @@ export class RemoteBackend implements Backend {
         server.modelMetadata(model, { signal, timeoutMs }),
       )
       this.#isUnnamed = versions.length === 0
-      return this.#isUnnamed ? [unnamedVersion] : namesOf(model, versions)
+      return (this.#isUnnamed ? [unnamedVersion] : namesOf(model, versions)).map(withoutFiles)
     } finally {
       for (const { server } of endpoints) server.close?.()
     }
   }
 
   /** @throws ServingError REMOTE_UNAVAILABLE, MODEL_NOT_READY, INVALID_MODEL, INVALID_CODEC */
-  async open(label: string, version: string, observer: LoadObserver): Promise<LoadedModel> {
+  async open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+    const { version } = source
+    const here = this.#options.remoteVersions?.[version]?.source
+    if (here !== undefined) return this.#openHere(label, await versionAt(here, version, 'onnx'), observer)
     const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = { ...defaults, ...this.#options }
     const place = this.#placeOf(version)
     const { urls } = place
@@ -106,6 +112,18 @@ export class RemoteBackend implements Backend {
     }
   }
 
+  /** A version that is served in this process. */
+  async #openHere(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+    const { local, task, batching, input, outputs, encode, decode } = this.#options
+    const options = {
+      ...local,
+      ...(task !== undefined && { task }),
+      ...(batching !== undefined && { batching }),
+      ...{ input, outputs, encode, decode },
+    }
+    return openOnnxModel(label, source, options, observer)
+  }
+
   #placeOf(version: string): Place {
     const { remoteVersions } = this.#options
     if (remoteVersions === undefined)
@@ -142,6 +160,13 @@ export class RemoteBackend implements Backend {
     if (signature !== undefined) return { ...signature, classes: {} }
     return signatureOf(label, await server.modelMetadata(model, { version, ...limits }))
   }
+}
+
+/** Where a version lies. What is wrong with its files is for its load to say: the others have none of it. */
+async function sourceOf(version: string, source: string | undefined): Promise<VersionSource> {
+  if (source === undefined) return withoutFiles(version)
+  const path = resolve(source)
+  return versionAt(path, version, 'onnx').catch(() => ({ version, dir: path, file: path }))
 }
 
 /** Those that can be names of versions here. @throws ServingError INVALID_MODEL where none can */

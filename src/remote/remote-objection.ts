@@ -1,6 +1,7 @@
 import { checkOptions } from '../client/client-options.js'
 import { InferenceError } from '../client/inference-error.js'
 import { modelPath } from '../client/model-path.js'
+import { placementObjection } from '../execution/open-session.js'
 import { metadataObjection } from './grpc-metadata.js'
 import type { RemoteAccess } from './remote-options.js'
 
@@ -8,13 +9,20 @@ import type { RemoteAccess } from './remote-options.js'
 export function objection(options: Partial<RemoteAccess>): string | undefined {
   const { url, urls, model, version, remoteVersions = {}, protocol, binary } = options
   const versions = Object.values(remoteVersions)
-  const hasUrls = versions.length > 0 && versions.every((each) => each.urls !== undefined)
+  const hasUrls = versions.length > 0 && versions.every(({ urls, source }) => (urls ?? source) !== undefined)
   if (model === undefined) return 'model is missing; it must be the name of the model on its server.'
   if (url !== undefined && urls !== undefined) return 'url and urls say the same; leave out one of them.'
   if (url === undefined && urls === undefined && !hasUrls)
     return 'url or urls is missing: where the model is.'
   if (version !== undefined && versions.length > 0)
     return 'version and remoteVersions say the same; leave out one of them.'
+  const both = Object.entries(remoteVersions).find(
+    ([, { source, ...remote }]) => source !== undefined && Object.keys(remote).length > 0,
+  )
+  if (both !== undefined)
+    return `remoteVersions: "${both[0]}" has a source, and is served here; leave out the rest of it.`
+  const local = placementObjection(options.local ?? {})
+  if (local !== undefined) return `local: ${local}`
   if (protocol === 'grpc' && binary !== undefined) return 'binary is of REST: over gRPC tensors go as bytes.'
   const addresses = [
     ...(urls ?? []),
