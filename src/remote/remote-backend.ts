@@ -50,7 +50,8 @@ export class RemoteBackend implements Backend {
 
   /** @throws ServingError REMOTE_UNAVAILABLE, RUN_TIMEOUT, INFERENCE_FAILED */
   async versions(signal: AbortSignal): Promise<VersionSource[]> {
-    const { version, remoteVersions, attemptTimeoutMs: timeoutMs = defaults.attemptTimeoutMs } = this.#options
+    const { version, remoteVersions } = this.#options
+    const { attemptTimeoutMs: timeoutMs } = this.#limits
     if (remoteVersions !== undefined)
       return Promise.all(Object.entries(remoteVersions).map(([name, { source }]) => sourceOf(name, source)))
     if (version !== undefined) return [withoutFiles(version)]
@@ -73,7 +74,7 @@ export class RemoteBackend implements Backend {
     const { version } = source
     const here = this.#options.remoteVersions?.[version]?.source
     if (here !== undefined) return this.#openHere(label, await versionAt(here, version, 'onnx'), observer)
-    const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = { ...defaults, ...this.#options }
+    const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = this.#limits
     const place = this.#placeOf(version)
     const { urls } = place
     const onChange = (message: string) => observer.warn(message)
@@ -110,6 +111,17 @@ export class RemoteBackend implements Backend {
     } finally {
       forget()
     }
+  }
+
+  /** Options, with what is left out. */
+  get #limits() {
+    const {
+      concurrency = 8,
+      attemptTimeoutMs = 10_000,
+      retries = 2,
+      healthIntervalMs = 10_000,
+    } = this.#options
+    return { concurrency, attemptTimeoutMs, retries, healthIntervalMs }
   }
 
   /** A version that is served in this process. */
@@ -178,8 +190,6 @@ function namesOf(model: string, versions: readonly string[]): readonly string[] 
     `${model}: the server has versions of no names that can be used here, such as ${show(versions[0])}; give remoteVersions.`,
   )
 }
-
-const defaults = { concurrency: 8, attemptTimeoutMs: 10_000, retries: 2, healthIntervalMs: 10_000 } as const
 
 /** @throws ServingError INVALID_CODEC */
 function modelOf(label: string, session: RemoteSession, options: BackendOptions): LoadedModel {

@@ -326,6 +326,16 @@ describe('failover', () => {
     )
   })
 
+  it('has the defaults of options that are undefined', async () => {
+    const server = await V2Server.start()
+    const undefinedOptions = { retries: undefined, concurrency: undefined, attemptTimeoutMs: undefined }
+    const serving = servingOf({ url: server.url, ...(undefinedOptions as object) })
+    await serving.ready()
+    server.fault = 'busy'
+    await expect(serving.predict('m', input)).rejects.toMatchObject({ code: 'REMOTE_UNAVAILABLE' })
+    expect(server.asked).toHaveLength(3)
+  })
+
   it('does not ask the same server again whose model failed, or took too long', async () => {
     const server = await V2Server.start()
     const serving = servingOf({ url: server.url, attemptTimeoutMs: 500 })
