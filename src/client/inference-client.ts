@@ -152,8 +152,8 @@ export class InferenceClient {
   #isOk(path: string, options: CallOptions = {}, model?: string): Promise<boolean> {
     return this.#within(options, async (limit) => {
       const exchange: Exchange = { method: 'GET', path, model, retries: 0, accepts: notReady }
-      const { status } = await this.#transport.exchange(exchange, limit)
-      return !notReady.includes(status)
+      const { status, body } = await this.#transport.exchange(exchange, limit)
+      return !notReady.includes(status) && !saysNo(body)
     })
   }
 
@@ -207,5 +207,15 @@ export class InferenceClient {
     } finally {
       limit.dispose()
     }
+  }
+}
+
+/** Whether an answer about health denies in words what its status says: the protocol has both. */
+function saysNo(body: Uint8Array): boolean {
+  try {
+    const { live, ready } = JSON.parse(new TextDecoder().decode(body)) as Record<string, unknown>
+    return live === false || ready === false
+  } catch {
+    return false // most say nothing beside the status
   }
 }

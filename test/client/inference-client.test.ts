@@ -384,6 +384,7 @@ describe('health', () => {
       '/v2/health/live': json(''),
       '/v2/health/ready': json('', 400),
       '/v2/models/m/ready': [json({ name: 'm', ready: true }), json('', 503)],
+      '/v2/models/o/ready': [json({ name: 'o', ready: false }), json('null')],
       '/v2/models/m/versions/2/ready': json('', 401),
     })
     const client = new InferenceClient({ url: server.url })
@@ -392,8 +393,10 @@ describe('health', () => {
     expect(await client.modelReady('m')).toBe(true)
     expect(await client.modelReady('m')).toBe(false)
     expect(await client.modelReady('n')).toBe(false)
+    expect(await client.modelReady('o')).toBe(false)
+    expect(await client.modelReady('o')).toBe(true)
     await expect(client.modelReady('m', { version: '2' })).rejects.toMatchObject({ status: 401 })
-    expect(server.seen).toHaveLength(6)
+    expect(server.seen).toHaveLength(8)
     await server.close()
     await expect(client.serverLive()).rejects.toMatchObject({ code: 'CONNECTION_FAILED' })
   })
