@@ -57,13 +57,11 @@ export function borrowDefaultServing(options?: CreateServingOptions): {
 } {
   const borrowed = present() ?? make(options)
   borrowed.doors++
-  let given = false
-  const giveBack = async () => {
-    if (given) return
-    given = true
+  const give = async () => {
     if (--borrowed.doors === 0 && !borrowed.isHeld) await borrowed.serving.close()
   }
-  return { serving: borrowed.serving, giveBack }
+  let giving: Promise<void> | undefined
+  return { serving: borrowed.serving, giveBack: () => (giving ??= give()) }
 }
 
 function make(options: string | CreateServingOptions = './models'): Shelf {

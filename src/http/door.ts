@@ -31,9 +31,10 @@ export class Door {
       maxBodyDepth = 64,
       maxBodyElements = 4 * 1024 * 1024,
       maxInstances = 1000,
+      maxStallMs = 60_000,
     } = options
     this.#options = options
-    this.#limits = { maxBodyBytes, maxBodyDepth, maxBodyElements, maxInstances }
+    this.#limits = { maxBodyBytes, maxBodyDepth, maxBodyElements, maxInstances, maxStallMs }
     this.#access = options.admin && new AdminAccess(options.admin)
     const groups = options.routes ?? routeGroups
     this.routes = routes.filter(
