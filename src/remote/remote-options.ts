@@ -140,7 +140,7 @@ export const remoteVersionFields: Fields<RemoteVersion> = {
   source: text,
 }
 
-export const localFields: Fields<LocalOptions> = {
+const localFields: Fields<LocalOptions> = {
   placement: modelFields.placement,
   instances: modelFields.instances,
   worker: modelFields.worker,
