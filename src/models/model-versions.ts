@@ -147,7 +147,7 @@ export class ModelVersions {
       case 'custom':
         return folder.load(() => openCustomModel(label, source, definition.options))
       case 'backend':
-        return definition.options.backend.open(label, source.version, observer)
+        return definition.options.backend.open(label, source, observer)
       case 'pipeline':
         return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
           this.host.onRun(this.model, source.version, 1, computeMs),

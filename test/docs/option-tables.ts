@@ -113,6 +113,7 @@ export const sections: Readonly<Record<string, Section>> = {
       fetch: { expected: 'a function' },
       timeoutMs: { expected: 'an integer from 1 to 2147483647' },
       retries: { expected: 'an integer from 0 to 100' },
+      maxResponseBytes: { expected: 'an integer from 1 to 4294967296' },
       binary: { expected: 'true or false' },
     },
     documentedBy: ['src/client/client-options.ts#InferenceClientOptions'],

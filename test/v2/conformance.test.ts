@@ -12,7 +12,7 @@ import { writeInto } from '../models/temporary-repository.js'
 import { identityModel } from '../onnx/models.js'
 import type { AnyServing } from '../../src/serving.js'
 import { infer, inferBinary, partsOf } from './client.js'
-import { conformanceModels, runtimeAnswers } from './conformance-cases.js'
+import { conformanceModels, finite, runtimeAnswers } from './conformance-cases.js'
 
 const models = conformanceModels()
 const folder = temporaryFolder()
@@ -38,16 +38,6 @@ afterAll(async () => {
   await serving.close()
   console.log(`conformance: ${JSON.stringify(count)}`)
 })
-
-/** What JSON can say of a tensor: without NaN and infinities. */
-function finite(tensor: Tensor): Tensor {
-  const { dtype, shape, data } = tensor
-  if (dtype === 'float32' || dtype === 'float64')
-    return { dtype, shape, data: data.map((value) => (Number.isFinite(value) ? value : 0.1)) } as Tensor
-  if (dtype === 'float16')
-    return { dtype, shape, data: data.map((bits) => (Number.isFinite(fromFloat16(bits)) ? bits : 1)) }
-  return tensor
-}
 
 /** The elements as JSON, flat. */
 function literals(tensor: Tensor): string[] {
