@@ -129,7 +129,7 @@ test('the tests of examples/app pass', async () => {
   const child = run('app/mood.test.js')
   const output = text(child.stdout)
   expect(await once(child, 'exit')).toEqual([0, null])
-  expect(await output).toMatch(/^# pass 2$/m)
+  expect(await output).toMatch(/^(#|ℹ) pass 2$/m)
 })
 
 /** What an example prints, which ends by itself and without a word on stderr. */

@@ -93,8 +93,14 @@ export async function runtimeAnswers(file: string, tensors: readonly Tensor[]): 
   for (const { dtype, shape, data } of tensors) {
     const x = { type: dtype, dims: shape, data, location: 'cpu' } as unknown as Ort.Tensor
     const { y } = await session.run({ x })
-    answers.push({ dtype, shape: y?.dims, data: y?.data } as unknown as Tensor)
+    answers.push({ dtype, shape: y?.dims, data: bitsOf(dtype, y?.data) } as unknown as Tensor)
   }
   await session.release()
   return answers
+}
+
+/** From Node 24 on the runtime gives float16 as a Float16Array. */
+export function bitsOf(dtype: DType, data: unknown): unknown {
+  if (dtype !== 'float16' || !ArrayBuffer.isView(data)) return data
+  return new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2)
 }
