@@ -17,7 +17,7 @@ const layers = [
     rank: 5,
     name: 'the serving',
     files:
-      /^src\/(serving|predict|prediction|predict-stage|predict-many|predict-stream|pipeline|default-serving)\.ts$/,
+      /^src\/(serving|create-serving|serving-options|predict|prediction|predict-stage|predict-many|predict-stream|pipeline|default-serving)\.ts$/,
   },
   { rank: 3, name: 'src/client', files: /^src\/client\// },
   { rank: 2, name: 'src/v2', files: /^src\/v2\// },

@@ -2,7 +2,7 @@
  * An image of 1x3x224x224 in the forms of the Open Inference Protocol: requests a second, and what each costs the server.
  * Run after `npm run build`: `node bench/protocol.js [--rounds 5] [--seconds 3] [--concurrency 8]`
  *
- * The forms take turns on one server, so that all have the same machine. `means` answers three numbers, `identity` the image.
+ * The forms take turns on one server, so that all have the same machine; beside gRPC grpc-js alone. `means` answers three numbers, `identity` the image.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -51,7 +51,7 @@ for (const [name, bytes] of Object.entries(models)) {
   writeModel(version, 'model.onnx', bytes)
 }
 const server = start('servers/protocol-server.js', [join(folder, 'repository')])
-const { port, grpcPort } = await ask(server)
+const { port, grpcPort, barePort } = await ask(server)
 
 const next = random(1)
 const image = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, next)
@@ -99,8 +99,8 @@ function overHttp(name, request, tensors) {
 }
 
 /**
- * Raw contents both ways, over one connection.
- * @returns {Form}
+ * Raw contents both ways, over one connection; and the same bytes to grpc-js without a model, which is the limit.
+ * @returns {readonly Form[]}
  */
 function overGrpc() {
   const proto = fileURLToPath(new URL('../test/v2/inference.proto', import.meta.url))
@@ -112,18 +112,34 @@ function overGrpc() {
   /** @param {string} model */
   const messageFor = (model) =>
     requestSerialize({ model_name: model, inputs: [input], raw_input_contents: [Buffer.from(raw)] })
-  return {
-    name: 'gRPC',
+  /**
+   * @param {string} name
+   * @param {number} toPort
+   * @param {(model: string) => string} pathOf
+   * @returns {Form}
+   */
+  const form = (name, toPort, pathOf) => ({
+    name,
     load: (model, forSeconds) =>
-      grpcClosedLoop({ port: grpcPort, path, message: messageFor(model), concurrency, seconds: forSeconds }),
-  }
+      grpcClosedLoop({
+        port: toPort,
+        path: pathOf(model),
+        message: messageFor(model),
+        concurrency,
+        seconds: forSeconds,
+      }),
+  })
+  return [
+    form('gRPC', grpcPort, () => path),
+    form('grpc-js, no model', barePort, (model) => `/bare/${model}`),
+  ]
 }
 
 const forms = [
   overHttp('JSON, flat', { inputs: [{ ...input, data: flat }] }),
   overHttp('JSON, nested', { inputs: [{ ...input, data: nestedFrom(0, shape) }] }),
   overHttp('binary', { inputs: [binaryInput], parameters: { binary_data_output: true } }, raw),
-  overGrpc(),
+  ...overGrpc(),
 ]
 
 /**

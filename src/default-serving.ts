@@ -1,11 +1,7 @@
 import { ServingError } from './errors.js'
-import {
-  createServing,
-  isServing,
-  type AnyServing,
-  type CreateServingOptions,
-  type Serving,
-} from './serving.js'
+import { createServing } from './create-serving.js'
+import { isServing, type AnyServing, type Serving } from './serving.js'
+import type { CreateServingOptions } from './serving-options.js'
 
 /** The type of {@link defaultServing}: augmented by the user with `interface Register { serving: typeof serving }`. */
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- an interface, since only these can be augmented
@@ -57,13 +53,11 @@ export function borrowDefaultServing(options?: CreateServingOptions): {
 } {
   const borrowed = present() ?? make(options)
   borrowed.doors++
-  let given = false
-  const giveBack = async () => {
-    if (given) return
-    given = true
+  const give = async () => {
     if (--borrowed.doors === 0 && !borrowed.isHeld) await borrowed.serving.close()
   }
-  return { serving: borrowed.serving, giveBack }
+  let giving: Promise<void> | undefined
+  return { serving: borrowed.serving, giveBack: () => (giving ??= give()) }
 }
 
 function make(options: string | CreateServingOptions = './models'): Shelf {

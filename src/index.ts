@@ -1,14 +1,7 @@
 export { ServingError, errorTable, type ErrorCode } from './errors.js'
-export { createServing } from './serving.js'
-export type {
-  AnyServing,
-  CreateServingOptions,
-  FolderModels,
-  ModelHandle,
-  Prediction,
-  Serving,
-  ServingOptions,
-} from './serving.js'
+export { createServing } from './create-serving.js'
+export type { AnyServing, FolderModels, ModelHandle, Prediction, Serving } from './serving.js'
+export type { CreateServingOptions, ServingOptions } from './serving-options.js'
 export type { PredictManyOptions } from './predict-many.js'
 export type { PredictionStream, PredictStreamOptions, StreamMeta } from './predict-stream.js'
 export type { AnyPrediction, Inference, PredictionMeta, PredictOptions, StageMeta } from './prediction.js'

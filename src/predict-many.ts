@@ -1,10 +1,17 @@
 import { setMaxListeners } from 'node:events'
 import { ServingError } from './errors.js'
-import type { PredictOptions } from './prediction.js'
+import { integer, type Fields } from './options.js'
+import { predictFields, type PredictOptions } from './prediction.js'
 
 export interface PredictManyOptions extends Omit<PredictOptions, 'requestId' | 'whenFull'> {
   /** Predictions that may be under way at once; the next input is taken when one has ended. Default: 64. */
   readonly maxInFlight?: number
+}
+
+const { requestId: _, whenFull: __, ...sharedFields } = predictFields
+export const predictManyFields: Fields<PredictManyOptions> = {
+  ...sharedFields,
+  maxInFlight: integer(1, 100_000),
 }
 
 /**

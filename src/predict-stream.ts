@@ -6,10 +6,14 @@ import { ItemChannel } from './execution/item-channel.js'
 import type { Lease } from './models/lease.js'
 import { plainCopy } from './models/plain-copy.js'
 import { callOf, failed, withDeadline, type Call, type PredictHost } from './predict.js'
-import type { PredictionMeta, PredictOptions } from './prediction.js'
+import type { Fields } from './options.js'
+import { predictFields, type PredictionMeta, type PredictOptions } from './prediction.js'
 
 /** An answer item by item is never kept. */
 export type PredictStreamOptions = Omit<PredictOptions, 'cache'>
+
+const { cache: _, ...streamFields } = predictFields
+export const predictStreamFields: Fields<PredictStreamOptions> = streamFields
 
 /** How an answer item by item came about. */
 export type StreamMeta = Pick<PredictionMeta, 'requestId' | 'model' | 'version' | 'queueMs'>

@@ -1,5 +1,6 @@
 import type { CacheStatus } from './cache/prediction-cache.js'
 import type { Outcome } from './models/classification.js'
+import { integer, isPlainObject, oneOf, provided, text, type Fields } from './options.js'
 import type { Feeds } from './tensor/tensor.js'
 
 export interface PredictOptions {
@@ -24,6 +25,19 @@ export interface PredictOptions {
   readonly whenFull?: 'reject' | 'wait'
   /** Comes back in `meta`. Default: a random UUID. */
   readonly requestId?: string
+}
+
+/** How each option of a prediction is checked. */
+export const predictFields: Fields<PredictOptions> = {
+  version: text,
+  key: text,
+  timeoutMs: integer(1, 2 ** 31 - 1),
+  signal: provided('an AbortSignal', (value) => isPlainObject(value) && 'aborted' in value),
+  requestId: text,
+  cache: provided('false', (value) => value === false),
+  priority: oneOf('high', 'normal', 'low'),
+  tenant: text,
+  whenFull: oneOf('reject', 'wait'),
 }
 
 /** How a prediction came about. */

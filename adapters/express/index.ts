@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Door } from '../../src/http/door.js'
 import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
 import { nodeHandler } from '../../src/http/node-handler.js'
-import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
+import type { CreateServingOptions } from '../../src/serving-options.js'
+import type { AnyServing } from '../../src/serving.js'
 
 export type { RequestContext }
 

@@ -3,7 +3,8 @@ import fp from 'fastify-plugin'
 import { ServingError } from '../../src/errors.js'
 import { Door } from '../../src/http/door.js'
 import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
-import type { AnyServing, CreateServingOptions } from '../../src/serving.js'
+import type { CreateServingOptions } from '../../src/serving-options.js'
+import type { AnyServing } from '../../src/serving.js'
 import { mountRoutes } from './routes.js'
 
 export type { RequestContext }
@@ -41,9 +42,19 @@ async function plugin(
     )
   }
   if (taken === undefined) fastify.decorate(decorator, door.serving)
-  // Unready from the first moment of the close on; Fastify itself waits for the requests under way.
-  fastify.addHook('preClose', async () => door.drain())
-  fastify.addHook('onClose', () => door.close())
+  // Unready from the first moment of the close on. Fastify itself waits for the requests under way, and only then says
+  // that it has closed: what takes longer than a drain may, such as a stream without an end, is cut off before.
+  let overdue: NodeJS.Timeout | undefined
+  fastify.addHook('preClose', async () => {
+    door.drain()
+    overdue = setTimeout(() => {
+      door.close().catch(() => {}) // onClose tells it
+    }, options.drainTimeoutMs ?? 30_000).unref()
+  })
+  fastify.addHook('onClose', () => {
+    clearTimeout(overdue)
+    return door.close()
+  })
   // fastify-plugin lifts this plugin into the host's scope and drops these: the routes have a scope of their own.
   await fastify.register(mountRoutes(door), {
     ...(prefix !== undefined && { prefix }),

@@ -2,7 +2,8 @@ import { Door } from '../../src/http/door.js'
 import type { DoorOptions as CommonOptions, RequestContext } from '../../src/http/door-options.js'
 import { fetchHandler, fetchHandlerFields, type FetchHandlerOptions } from '../../src/http/fetch-handler.js'
 import { checkFields, isPlainObject } from '../../src/options.js'
-import { isServing, type AnyServing, type CreateServingOptions } from '../../src/serving.js'
+import type { CreateServingOptions } from '../../src/serving-options.js'
+import { isServing, type AnyServing } from '../../src/serving.js'
 
 export type { RequestContext }
 

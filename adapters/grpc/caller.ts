@@ -1,6 +1,11 @@
-import type { ServerUnaryCall } from '@grpc/grpc-js'
+import type { Deadline } from '@grpc/grpc-js'
 
-export type UnaryCall<Q> = ServerUnaryCall<Q, unknown>
+/** What of a call says when nobody waits for it any more. */
+interface Waiting {
+  readonly cancelled: boolean
+  getDeadline(): Deadline
+  once(event: 'cancelled', listener: () => void): unknown
+}
 
 const longestTimeoutMs = 2 ** 31 - 1
 
@@ -12,7 +17,7 @@ export class Caller {
   /** Aborted where the caller gives up before its deadline: at that, the wait ends by itself. */
   readonly signal: AbortSignal = this.#hangUp.signal
 
-  constructor(call: UnaryCall<unknown>) {
+  constructor(call: Waiting) {
     this.#deadlineMs = Number(call.getDeadline())
     if (call.cancelled) this.#hangUp.abort()
     // It says so at every call's end.
@@ -30,7 +35,7 @@ export class Caller {
     return this.#deadlineMs === Infinity ? undefined : Math.min(Math.max(1, this.#leftMs), longestTimeoutMs)
   }
 
-  /** An answer is there. */
+  /** All that it waits for is there. */
   answered(): void {
     this.#isWaiting = false
   }

@@ -2,18 +2,14 @@ import type { Metadata } from '@grpc/grpc-js'
 import { ServingError } from '../../src/errors.js'
 import type { RequestContext } from '../../src/http/door-options.js'
 import { modelConfiguration } from '../../src/http/v2-config.js'
-import { responseOutputs, wishesOf } from '../../src/http/v2-infer.js'
 import { isModelReady, modelMetadata, serverMetadata } from '../../src/http/v2-metadata.js'
 import { loadModel, repositoryIndex, unloadModel } from '../../src/http/v2-repository.js'
 import { modelStatistics } from '../../src/http/v2-statistics.js'
-import type { PredictOptions } from '../../src/prediction.js'
 import type { AnyServing } from '../../src/serving.js'
-import { grpcResponse, readGrpcRequest } from '../../src/v2/grpc-infer.js'
-import type { ModelInferRequest } from '../../src/v2/grpc-messages.js'
 import type { inferenceMethods, InferenceMethod } from '../../src/v2/grpc-service.js'
-import type { RequestParameters } from '../../src/v2/parameters.js'
 import type { MessageOf, WrittenOf } from '../../src/v2/protobuf/message.js'
 import { configMessage, metadataMessage, statisticsMessage } from './answers.js'
+import { given, infer } from './infer.js'
 
 /** What a call's handler works with. */
 export interface Exchange<Q> {
@@ -100,38 +96,6 @@ export const inferenceHandlers: Handlers = {
       return {}
     },
   },
-}
-
-/** A name; protobuf has an empty text for one that was not given. */
-function given(name: string): string | undefined {
-  return name === '' ? undefined : name
-}
-
-async function infer(exchange: Exchange<ModelInferRequest>): Promise<Written<'ModelInfer'>> {
-  const { serving, request, metadata } = exchange
-  if (serving.refusal !== undefined) throw serving.refusal
-  const { id, inputs, outputs, parameters } = readGrpcRequest(request)
-  const names = outputs?.map(({ name }) => name)
-  const inference = await serving.infer(
-    request.model_name,
-    { inputs, outputs: names, transfer: true },
-    optionsOf(exchange, parameters),
-  )
-  const { model, version, degraded } = inference.meta
-  if (degraded !== undefined) metadata.set('x-mlserving-degraded', degraded)
-  const answered = responseOutputs(serving, inference, outputs, parameters.binaryOutputs)
-  return grpcResponse({ model, version, id, outputs: answered })
-}
-
-/** The wishes of the request and the host, bounded by the call's own deadline. */
-function optionsOf(
-  { request, context, requestId, signal, timeoutMs = Infinity }: Exchange<ModelInferRequest>,
-  parameters: RequestParameters,
-): PredictOptions {
-  const wishes = wishesOf(context, parameters)
-  const { version = given(request.model_version) ?? 'latest' } = wishes
-  const bound = Math.min(timeoutMs, wishes.timeoutMs ?? Infinity)
-  return { ...wishes, version, requestId, signal, ...(bound < Infinity && { timeoutMs: bound }) }
 }
 
 /** What there is not is not ready: clients of Triton expect an answer, and no error. */

@@ -4,21 +4,33 @@ import { isModelReady } from '../../src/http/v2-metadata.js'
 import { inferenceService } from '../../src/v2/grpc-service.js'
 import { string, uint32 } from '../../src/v2/protobuf/field.js'
 import { MalformedMessage } from '../../src/v2/protobuf/malformed-message.js'
-import { Message } from '../../src/v2/protobuf/message.js'
+import { map, message, Message } from '../../src/v2/protobuf/message.js'
 import type { Handler } from './calls.js'
-import type { Given, Host } from './unary.js'
+import { invalidMessage, type Given, type Host } from './unary.js'
 
 export const healthService = 'grpc.health.v1.Health'
 
 const request = new Message({ service: string(1) })
 const response = new Message({ status: uint32(1) })
 
-/** The calls of the standard health service; of `Watch` the answers go on. */
-export const healthMethods = { Check: { request, response }, Watch: { request, response } } as const
+/** The calls of the standard health service. */
+export const healthMethods = {
+  Check: { request, response },
+  List: {
+    request: new Message({}),
+    response: new Message({ statuses: map(1, string(1), message(2, response)) }),
+  },
+} as const
+
+/** The one of which the answers go on. */
+export const healthStreams = { Watch: { request, response } } as const
 
 const serving = 1
 const notServing = 2
 const serviceUnknown = 3
+
+/** The names of the server as a whole. */
+const wholes: readonly string[] = ['', inferenceService, healthService]
 
 interface Request {
   readonly service: string
@@ -46,19 +58,32 @@ export class Health {
 
   readonly check: Handler<Request, Response> = {
     answer: async ({ request: { service } }) => {
-      const { models } = this.#host.serving
-      if (!models.isListed) await models.listed()
+      await this.#host.serving.models.listed()
       const found = this.#statusOf(service)
       if (found !== serviceUnknown) return { status: found }
       throw new ServingError('MODEL_NOT_FOUND', `there is no service and no model "${service}".`)
     },
   }
 
+  readonly list: Handler<object, { readonly statuses: ReadonlyMap<string, Response> }> = {
+    answer: async () => {
+      const { models } = this.#host.serving
+      await models.listed()
+      const services = [...wholes, ...models.list().map(({ name }) => name)]
+      return { statuses: new Map(services.map((name) => [name, { status: this.#statusOf(name) }])) }
+    },
+  }
+
   /** Says how it is now, and again with each change, until the caller has enough. */
   readonly watch: handleServerStreamingCall<Given<Request>, Response> = (call) => {
     if (call.request instanceof MalformedMessage) {
-      const details = `the message is malformed: ${call.request.message}.`
+      const details = invalidMessage(call.request).message
       call.emit('error', { code: status.INVALID_ARGUMENT, details })
+      return
+    }
+    if (this.#host.isClosing) {
+      call.write({ status: notServing })
+      call.end()
       return
     }
     this.#watchers.set(call, undefined)
@@ -76,9 +101,12 @@ export class Health {
   }
 
   #look(): void {
+    const statuses = new Map<string, number>()
     for (const [call, told] of this.#watchers) {
       if (call.request instanceof MalformedMessage) continue
-      const now = this.#statusOf(call.request.service)
+      const { service } = call.request
+      const now = statuses.get(service) ?? this.#statusOf(service)
+      statuses.set(service, now)
       if (now === told) continue
       this.#watchers.set(call, now)
       call.write({ status: now })
@@ -87,7 +115,7 @@ export class Health {
 
   #statusOf(service: string): number {
     const { serving: host, isClosing } = this.#host
-    const isWhole = service === '' || service === inferenceService || service === healthService
+    const isWhole = wholes.includes(service)
     if (!isWhole && !host.models.has(service)) return serviceUnknown
     if (isClosing || host.isClosed) return notServing
     const isServing = isWhole ? host.readiness().status === 'ready' : isModelReady(host, service)

@@ -1,4 +1,4 @@
-import type { ServerCredentials, ServerUnaryCall } from '@grpc/grpc-js'
+import type { ServerCredentials, ServerOptions, ServerUnaryCall } from '@grpc/grpc-js'
 import { adminOption, type AdminOptions } from '../../src/http/admin-access.js'
 import type { RequestContext } from '../../src/http/door-options.js'
 import { func, integer, isPlainObject, provided, text, type Fields } from '../../src/options.js'
@@ -18,6 +18,11 @@ export interface GrpcOptions {
   readonly credentials?: ServerCredentials
   /** The largest message that is read, in bytes, inflated. Default: 8 MiB. */
   readonly maxMessageBytes?: number
+  /**
+   * grpc-js's own options of a server: how old a connection becomes, how many calls it has at once, how often it is asked
+   * whether it lives. Default: grpc-js's, but that a connection is asked every 2 minutes.
+   */
+  readonly channelOptions?: ServerOptions
   /** How long `close` waits for calls under way before it ends them, in milliseconds. Default: 30,000. */
   readonly closeTimeoutMs?: number
   /** What ServerMetadata calls the server. Default: `'mlserving'`. */
@@ -40,6 +45,7 @@ export const grpcFields: Fields<GrpcOptions> = {
     (value) => isPlainObject(value) && '_isSecure' in value,
   ),
   maxMessageBytes: integer(1, 2 ** 31 - 1),
+  channelOptions: provided("an object of grpc-js's server options", isPlainObject),
   closeTimeoutMs: integer(0, 2 ** 31 - 1),
   serverName: text,
   context: func(),

@@ -1,17 +1,14 @@
-import {
-  Server,
-  ServerCredentials,
-  type MethodDefinition,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js'
+import { Server, ServerCredentials, type MethodDefinition } from '@grpc/grpc-js'
 import { AdminAccess } from '../../src/http/admin-access.js'
 import { ServingError } from '../../src/errors.js'
 import type { AnyServing } from '../../src/serving.js'
-import { inferenceMethods, inferenceService } from '../../src/v2/grpc-service.js'
+import { inferenceMethods, inferenceService, inferenceStreams } from '../../src/v2/grpc-service.js'
 import { MalformedMessage } from '../../src/v2/protobuf/malformed-message.js'
 import { encode, type MessageType } from '../../src/v2/protobuf/message.js'
+import { CallsUnderWay } from './calls-under-way.js'
 import { inferenceHandlers, type Handler } from './calls.js'
-import { Health, healthMethods, healthService } from './health.js'
+import { Health, healthMethods, healthService, healthStreams } from './health.js'
+import { InferStreams } from './infer-streams.js'
 import type { GrpcOptions } from './options.js'
 import { unary, type Given, type Host } from './unary.js'
 
@@ -19,6 +16,8 @@ import { unary, type Given, type Host } from './unary.js'
 export class GrpcServer implements AsyncDisposable {
   readonly #server: Server
   readonly #health: Health
+  readonly #inferStreams: InferStreams
+  readonly #callsUnderWay = new CallsUnderWay()
   readonly #options: GrpcOptions
   #listening: Promise<number> | undefined
   #closing: Promise<void> | undefined
@@ -39,18 +38,33 @@ export class GrpcServer implements AsyncDisposable {
     }
     this.#options = options
     this.#health = new Health(host)
+    this.#inferStreams = new InferStreams(host)
+    const { channelOptions, maxMessageBytes = 8 * 1024 * 1024 } = options
     this.#server = new Server({
-      'grpc.max_receive_message_length': options.maxMessageBytes ?? 8 * 1024 * 1024,
+      // Or who watches a server from a machine that is gone would be held for ever.
+      'grpc.keepalive_time_ms': 120_000,
       'grpc.max_send_message_length': -1,
+      ...channelOptions,
+      'grpc.max_receive_message_length': maxMessageBytes,
+      interceptors: [this.#callsUnderWay.interceptor, ...(channelOptions?.interceptors ?? [])],
     })
     const handlers = Object.entries(inferenceHandlers) as [string, Handler<unknown, unknown>][]
+    const calls = handlers.map(([name, handler]) => [name, unary(host, handler)] as const)
     this.#server.addService(
-      definitionOf(inferenceService, inferenceMethods),
-      Object.fromEntries(handlers.map(([name, handler]) => [name, unary(host, handler)])),
+      {
+        ...definitionOf(inferenceService, inferenceMethods),
+        ...definitionOf(inferenceService, inferenceStreams, { requestStream: true, responseStream: true }),
+      },
+      { ...Object.fromEntries(calls), ModelStreamInfer: this.#inferStreams.handler },
     )
-    const { check, watch } = this.#health
-    const health: UntypedServiceImplementation = { Check: unary(host, check), Watch: watch }
-    this.#server.addService(definitionOf(healthService, healthMethods, ['Watch']), health)
+    const { check, list, watch } = this.#health
+    this.#server.addService(
+      {
+        ...definitionOf(healthService, healthMethods),
+        ...definitionOf(healthService, healthStreams, { requestStream: false, responseStream: true }),
+      },
+      { Check: unary(host, check), List: unary(host, list), Watch: watch },
+    )
   }
 
   /**
@@ -91,15 +105,22 @@ export class GrpcServer implements AsyncDisposable {
     // Which it may be binding still.
     await this.#listening?.catch(() => {})
     this.#health.close()
+    this.#inferStreams.close()
     const { closeTimeoutMs = 30_000 } = this.#options
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
+      const force = () => {
         this.#server.forceShutdown()
         resolve()
-      }, closeTimeoutMs)
+      }
+      let timer = setTimeout(force, closeTimeoutMs)
       this.#server.tryShutdown(() => {
         clearTimeout(timer)
         resolve()
+      })
+      // A connection that never said a word would not end by itself.
+      void this.#callsUnderWay.ended().then(() => {
+        clearTimeout(timer)
+        timer = setTimeout(force, Math.min(closeTimeoutMs, flushMs))
       })
     })
   }
@@ -109,6 +130,9 @@ export class GrpcServer implements AsyncDisposable {
   }
 }
 
+/** What the last answers have to reach their clients in, after the calls' end, in milliseconds. */
+const flushMs = 1000
+
 interface Methods {
   readonly [name: string]: {
     readonly request: MessageType<unknown, unknown>
@@ -116,18 +140,17 @@ interface Methods {
   }
 }
 
-/** A service as grpc-js takes it. @param streams the methods whose answers go on */
+/** The methods of a service as grpc-js takes them. */
 function definitionOf(
   service: string,
   methods: Methods,
-  streams: readonly string[] = [],
+  kind = { requestStream: false, responseStream: false },
 ): Record<string, MethodDefinition<unknown, unknown>> {
   const entries = Object.entries(methods).map(([name, { request, response }]) => [
     name,
     {
       path: `/${service}/${name}`,
-      requestStream: false,
-      responseStream: streams.includes(name),
+      ...kind,
       requestSerialize: (value: unknown) => encode(request, value),
       requestDeserialize: (bytes: Buffer) => read(request, bytes),
       responseSerialize: (value: unknown) => encode(response, value),

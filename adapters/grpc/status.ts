@@ -65,7 +65,19 @@ export function statusOf(
 function isStatus(cause: unknown): cause is StatusObject {
   if (typeof cause !== 'object' || cause === null || !('code' in cause) || !('details' in cause)) return false
   const { code, details } = cause
-  return typeof code === 'number' && code > 0 && code in status && typeof details === 'string'
+  const { metadata } = cause as { readonly metadata?: unknown }
+  return (
+    typeof code === 'number' &&
+    code > 0 &&
+    code in status &&
+    typeof details === 'string' &&
+    (metadata === undefined || isMetadata(metadata))
+  )
+}
+
+/** Not by its class: the host may have another copy of grpc-js. */
+function isMetadata(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'clone' in value && 'toHttp2Headers' in value
 }
 
 function trailersOf({ code, headers }: ServingError, requestId: string): Metadata {

@@ -1,11 +1,11 @@
-import { Metadata, type handleUnaryCall } from '@grpc/grpc-js'
+import { Metadata, type handleUnaryCall, type ServerUnaryCall } from '@grpc/grpc-js'
 import { ServingError } from '../../src/errors.js'
 import type { AdminAccess } from '../../src/http/admin-access.js'
 import { checkContext, type RequestContext } from '../../src/http/door-options.js'
 import { requestIdOf } from '../../src/http/request-id.js'
 import type { AnyServing } from '../../src/serving.js'
 import { MalformedMessage } from '../../src/v2/protobuf/malformed-message.js'
-import { Caller, type UnaryCall } from './caller.js'
+import { Caller } from './caller.js'
 import type { Handler } from './calls.js'
 import type { Call, GrpcOptions } from './options.js'
 import { statusOf } from './status.js'
@@ -46,7 +46,7 @@ class Answer<Q, A> {
   constructor(
     private readonly host: Host,
     private readonly handler: Handler<Q, A>,
-    private readonly call: UnaryCall<Given<Q>>,
+    private readonly call: ServerUnaryCall<Given<Q>, A>,
   ) {
     this.requestId = requestIdOf(headersOf(call))
     this.#caller = new Caller(call)
@@ -56,13 +56,12 @@ class Answer<Q, A> {
   async result(): Promise<A> {
     const { call, host, handler } = this
     try {
-      const context = handler.access === 'context' ? await this.#context() : {}
+      const context = handler.access === 'context' ? await contextOf(host, call) : {}
       this.requestId = context.requestId ?? this.requestId
       const actor = handler.access === 'admin' ? await this.#actor() : undefined
       this.isTrusted = actor !== undefined
       const { request } = call
-      if (request instanceof MalformedMessage)
-        throw new ServingError('INVALID_REQUEST', `the message is malformed: ${request.message}.`)
+      if (request instanceof MalformedMessage) throw invalidMessage(request)
       const metadata = new Metadata()
       metadata.set('x-request-id', this.requestId)
       const { signal, timeoutMs } = this.#caller
@@ -86,11 +85,6 @@ class Answer<Q, A> {
     }
   }
 
-  /** @throws what the host does; ServingError INVALID_OPTIONS */
-  async #context(): Promise<RequestContext> {
-    return checkContext(await this.host.options.context?.(this.call))
-  }
-
   /** The name of who asks for a change. @throws what the host does; ServingError FORBIDDEN, UNAUTHORIZED, INVALID_OPTIONS */
   async #actor(): Promise<string> {
     const { access, serving } = this.host
@@ -106,8 +100,17 @@ class Answer<Q, A> {
   }
 }
 
+/** What the host says of a call. @throws what the host does; ServingError INVALID_OPTIONS */
+export async function contextOf({ options }: Host, call: Call): Promise<RequestContext> {
+  return checkContext(await options.context?.(call))
+}
+
+export function invalidMessage({ message }: MalformedMessage): ServingError {
+  return new ServingError('INVALID_REQUEST', `the message is malformed: ${message}.`)
+}
+
 /** A call's metadata as HTTP has it. */
-function headersOf({ metadata }: Pick<Call, 'metadata'>): Record<string, string | undefined> {
+export function headersOf({ metadata }: Pick<Call, 'metadata'>): Record<string, string | undefined> {
   const [requestId, authorization] = ['x-request-id', 'authorization'].map((name) =>
     metadata.get(name)[0]?.toString(),
   )

@@ -11,14 +11,16 @@ export interface InferenceClientOptions {
   readonly timeoutMs?: number
   /**
    * How often a call is tried again: where no connection was to be had or it broke before an answer, and where the
-   * answer was 502, 503 or 504, after what its `Retry-After` says. Default: 2.
+   * answer was 429, 502, 503 or 504, after what its `Retry-After` says. Default: 2.
    */
   readonly retries?: number
   /**
-   * Whether tensors go as bytes, both ways, rather than as JSON. Default: as the server says, which is asked once whether it
-   * has the extension `binary_tensor_data`.
+   * Whether tensors go as bytes, both ways, rather than as JSON. Default: as the server says, which is asked at first whether it
+   * lists `binary_tensor_data`.
    */
   readonly binary?: boolean
+  /** The largest answer that is taken, inflated, in bytes. Default: 268,435,456. */
+  readonly maxResponseBytes?: number
 }
 
 /** The options, with what is left out. */
@@ -28,29 +30,62 @@ export interface CheckedOptions extends Required<Omit<InferenceClientOptions, 'b
 
 const longestMs = 2 ** 31 - 1
 
+/** Larger than outputs commonly are, and small enough that a server which sends without end does no harm. */
+export const defaultMaxResponseBytes = 256 * 2 ** 20
+
 /** Node's fetch asks for compressed answers, which costs the server more than it saves; browsers keep their own. */
 const uncompressed = { 'accept-encoding': 'identity' }
 
 /** @throws InferenceError INVALID_OPTIONS */
 export function checkOptions(options: InferenceClientOptions): CheckedOptions {
   const { url, headers = {}, timeoutMs = 30_000, retries = 2, binary } = options
+  const { maxResponseBytes = defaultMaxResponseBytes } = options
   const { fetch = globalThis.fetch.bind(globalThis) } = options
-  if (!isInteger(timeoutMs, 1, longestMs)) throw invalid('timeoutMs', `an integer from 1 to ${longestMs}`)
+  checkTimeoutMs(timeoutMs)
   if (!isInteger(retries, 0, 100)) throw invalid('retries', 'an integer from 0 to 100')
   if (typeof fetch !== 'function') throw invalid('fetch', 'a function')
   if (binary !== undefined && typeof binary !== 'boolean') throw invalid('binary', 'true or false')
+  if (!isInteger(maxResponseBytes, 1, 2 ** 32))
+    throw invalid('maxResponseBytes', `an integer from 1 to ${2 ** 32}`)
   return {
     url: baseUrl(url),
-    headers: { ...uncompressed, ...lowerCase(headers) },
+    headers: { ...uncompressed, ...checkedHeaders(headers) },
     fetch,
     timeoutMs,
     retries,
     binary,
+    maxResponseBytes,
   }
 }
 
-function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+/** @throws InferenceError INVALID_OPTIONS */
+export function checkTimeoutMs(timeoutMs: unknown): void {
+  if (!isInteger(timeoutMs, 1, longestMs)) throw invalid('timeoutMs', `an integer from 1 to ${longestMs}`)
+}
+
+/** Headers that say how the message is sent, which is not the caller's to say. */
+const framing = ['content-length', 'transfer-encoding']
+
+/** By their names in lower case. */
+function checkedHeaders(headers: unknown): Record<string, string> {
+  if (typeof headers !== 'object' || headers === null) throw invalid('headers', 'an object of texts by name')
+  const entries = Object.entries(headers).map(([name, value]: [string, unknown]) => {
+    const header = name.toLowerCase()
+    if (framing.includes(header)) throw invalid('headers', `without ${header}, which is its own to say`)
+    if (typeof value !== 'string' || !canBeSent(name, value))
+      throw invalid(`headers["${name}"]`, 'a text that HTTP can carry')
+    return [header, value] as const
+  })
+  return Object.fromEntries(entries)
+}
+
+function canBeSent(name: string, value: string): boolean {
+  try {
+    new Headers([[name, value]])
+    return true
+  } catch {
+    return false
+  }
 }
 
 function baseUrl(url: string): string {
@@ -69,5 +104,5 @@ function isInteger(value: unknown, min: number, max: number): boolean {
 }
 
 function invalid(option: string, expected: string): InferenceError {
-  return new InferenceError('INVALID_OPTIONS', `new InferenceClient(): ${option} must be ${expected}.`)
+  return new InferenceError('INVALID_OPTIONS', `InferenceClient: ${option} must be ${expected}.`)
 }

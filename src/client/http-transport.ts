@@ -1,5 +1,6 @@
 import type { CallLimit } from './call-limit.js'
 import { InferenceError, type InferenceErrorDetails } from './inference-error.js'
+import { beginningOf, bodyOf, BodyTooLarge } from './response-body.js'
 import { retryAfterMs, retryDelayMs, isWorthRetrying } from './retry.js'
 
 /** One exchange with the server. */
@@ -29,11 +30,12 @@ export class HttpTransport {
     readonly url: string,
     private readonly headers: Readonly<Record<string, string>>,
     private readonly fetch: typeof globalThis.fetch,
+    private readonly maxResponseBytes: number,
   ) {}
 
   /**
    * Has an answer, after as many attempts as it takes and may take.
-   * @throws InferenceError CONNECTION_FAILED, TIMEOUT, ABORTED, SERVER_ERROR
+   * @throws InferenceError CONNECTION_FAILED, TIMEOUT, ABORTED, SERVER_ERROR, RESPONSE_TOO_LARGE
    */
   async exchange(exchange: Exchange, limit: CallLimit): Promise<Reply> {
     for (let attempt = 0; ; attempt++) {
@@ -57,23 +59,33 @@ export class HttpTransport {
       response = await this.fetch(this.url + path, {
         method,
         headers: { ...this.headers, ...headers },
+        // What is followed may lose its method and body, or take the headers to another server.
+        redirect: 'manual',
         signal: limit.signal,
         ...(body !== undefined && { body: body as Uint8Array<ArrayBuffer> }),
       })
     } catch (error) {
       throw this.#failed(limit, about, 'no connection', error)
     }
-    const bytes = await response.arrayBuffer().catch((error: unknown) => {
-      throw this.#failed(limit, { ...about, status: response.status }, 'the answer broke off', error)
+    const { status, headers: answered } = response
+    const isAnswer = response.ok || accepts.includes(status)
+    const reading = isAnswer ? bodyOf(response, this.maxResponseBytes) : beginningOf(response, longestReason)
+    const bytes = await reading.catch((error: unknown) => {
+      throw this.#failed(limit, { ...about, status }, 'the answer broke off', error)
     })
-    const reply = { status: response.status, headers: response.headers, body: new Uint8Array(bytes) }
-    if (response.ok || accepts.includes(response.status)) return reply
-    throw serverError(reply, about)
+    if (isAnswer) return { status, headers: answered, body: bytes }
+    throw serverError(response, bytes, about)
   }
 
   #failed(limit: CallLimit, about: InferenceErrorDetails, what: string, error: unknown): InferenceError {
     if (limit.end !== undefined) return this.#ended(limit, about)
-    return new InferenceError('CONNECTION_FAILED', `${what}: ${reasonOf(error)}`, { ...about, cause: error })
+    if (error instanceof BodyTooLarge) {
+      const message = `the answer has ${error.message} (maxResponseBytes)`
+      return new InferenceError('RESPONSE_TOO_LARGE', message, { ...about, cause: error })
+    }
+    const reason = reasonOf(error)
+    const code = waits.includes(reason.code) ? 'TIMEOUT' : 'CONNECTION_FAILED'
+    return new InferenceError(code, `${what}: ${reason.text}`, { ...about, cause: error })
   }
 
   #ended(limit: CallLimit, about: InferenceErrorDetails): InferenceError {
@@ -83,17 +95,34 @@ export class HttpTransport {
   }
 }
 
+/** Node's fetch itself waits 300 seconds for an answer, and for each part of it. */
+const waits: readonly unknown[] = ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']
+
 /** The reason that lies behind the "fetch failed" of undici. */
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): { readonly text: string; readonly code?: unknown } {
   const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  if (!(inner instanceof Error)) return String(inner)
+  if (!(inner instanceof Error)) return { text: String(inner) }
+  const { code } = inner as { readonly code?: string }
   // An AggregateError, of all addresses of a name, has no message.
-  return inner.message || ((inner as { code?: string }).code ?? inner.name)
+  return { text: inner.message || (code ?? inner.name), code }
 }
 
-function serverError({ status, headers, body }: Reply, about: InferenceErrorDetails): InferenceError {
-  const serverMessage = messageIn(body)
-  return new InferenceError('SERVER_ERROR', `${status}: ${serverMessage ?? 'no reason given'}`, {
+/** Of what comes with an error, that much is read. */
+const longestReason = 64 * 1024
+
+function serverError(
+  { status, headers, type }: Response,
+  body: Uint8Array,
+  about: InferenceErrorDetails,
+): InferenceError {
+  const to = headers.get('location')
+  // A browser keeps to itself what it is, and where it leads.
+  const isRedirect = type === 'opaqueredirect' || (status >= 300 && status < 400 && to !== null)
+  const serverMessage = isRedirect ? undefined : messageIn(body)
+  const reason = isRedirect
+    ? `it redirects${to === null ? '' : ` to ${to.slice(0, longestMessage)}`}, which is not followed; give the client that url`
+    : (serverMessage ?? 'no reason given')
+  return new InferenceError('SERVER_ERROR', `${status}: ${reason}`, {
     ...about,
     status,
     serverMessage,
@@ -105,7 +134,7 @@ const longestMessage = 1000
 
 /** What a server says of an error: `{ "error" }` by the protocol, else what others send. */
 function messageIn(body: Uint8Array): string | undefined {
-  const text = new TextDecoder().decode(body.subarray(0, 64 * 1024))
+  const text = new TextDecoder().decode(body)
   let message: unknown = text
   try {
     const { error, detail, message: other } = JSON.parse(text) as Record<string, unknown>

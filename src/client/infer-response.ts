@@ -28,7 +28,9 @@ export function decodeResponse<S extends RequestedOutputs>(
   const outputs = emptyRecord<InferOutput>(true)
   for (const output of message.outputs as unknown[]) {
     if (!isObject(output)) throw new Unexpected('an output is no object')
-    outputs[textOf(output, 'name')] = outputOf(output, binary)
+    const name = textOf(output, 'name')
+    if (name in outputs) throw new Unexpected(`output "${name}" is there twice`)
+    outputs[name] = outputOf(output, binary)
   }
   binary.end()
   checkWanted(outputs, wanted)

@@ -1,5 +1,5 @@
 import { CallLimit, type CallOptions } from './call-limit.js'
-import { checkOptions, type InferenceClientOptions } from './client-options.js'
+import { checkOptions, checkTimeoutMs, type InferenceClientOptions } from './client-options.js'
 import { HttpTransport, type Exchange, type Reply } from './http-transport.js'
 import { encodeRequest } from './infer-request.js'
 import { decodeResponse } from './infer-response.js'
@@ -13,6 +13,7 @@ import type {
   RequestedOutputs,
   ServerMetadata,
 } from './messages.js'
+import { modelPath } from './model-path.js'
 import { modelMetadataOf, repositoryIndexOf, serverMetadataOf, statisticsOf } from './metadata.js'
 import { Unexpected } from './response-json.js'
 
@@ -37,7 +38,8 @@ const binaryExtension = 'binary_tensor_data'
  * const { outputs } = await client.infer('churn', { inputs: { features: float32(row, [1, 30]) } })
  * ```
  *
- * Every method throws {@link InferenceError}: CONNECTION_FAILED, TIMEOUT, ABORTED, SERVER_ERROR or INVALID_RESPONSE.
+ * Every method throws {@link InferenceError}: CONNECTION_FAILED, TIMEOUT, ABORTED, SERVER_ERROR, INVALID_RESPONSE or
+ * RESPONSE_TOO_LARGE; INVALID_REQUEST and INVALID_OPTIONS before anything is sent.
  */
 export class InferenceClient {
   /** The base URL, without a slash at its end. */
@@ -50,9 +52,9 @@ export class InferenceClient {
 
   /** @throws InferenceError INVALID_OPTIONS */
   constructor(options: InferenceClientOptions) {
-    const { url, headers, fetch, timeoutMs, retries, binary } = checkOptions(options)
+    const { url, headers, fetch, timeoutMs, retries, binary, maxResponseBytes } = checkOptions(options)
     this.url = url
-    this.#transport = new HttpTransport(url, headers, fetch)
+    this.#transport = new HttpTransport(url, headers, fetch, maxResponseBytes)
     this.#timeoutMs = timeoutMs
     this.#retries = retries
     this.#binary = binary
@@ -69,7 +71,7 @@ export class InferenceClient {
   }
 
   /** Whether a model is ready for inference; false where the server does not know it. */
-  modelReady(model: string, { version, ...options }: ModelCallOptions = {}): Promise<boolean> {
+  async modelReady(model: string, { version, ...options }: ModelCallOptions = {}): Promise<boolean> {
     return this.#isOk(`${modelPath(model, version)}/ready`, options, model)
   }
 
@@ -78,12 +80,15 @@ export class InferenceClient {
   }
 
   /** Names, datatypes and shapes of a model's inputs and outputs, and the versions that the server has of it. */
-  modelMetadata(model: string, { version, ...options }: ModelCallOptions = {}): Promise<ModelMetadata> {
+  async modelMetadata(model: string, { version, ...options }: ModelCallOptions = {}): Promise<ModelMetadata> {
     return this.#get(modelPath(model, version), modelMetadataOf, options, model)
   }
 
   /** What the server counted: of one model, or without a name of all. */
-  statistics(model?: string, { version, ...options }: ModelCallOptions = {}): Promise<ModelStatistics[]> {
+  async statistics(
+    model?: string,
+    { version, ...options }: ModelCallOptions = {},
+  ): Promise<ModelStatistics[]> {
     const path = model === undefined ? '/v2/models' : modelPath(model, version)
     return this.#get(`${path}/stats`, statisticsOf, options, model)
   }
@@ -106,8 +111,6 @@ export class InferenceClient {
    * const { outputs } = await client.infer('churn', { inputs, outputs: { score: 'float32' } })
    * outputs.score.data // a Float32Array
    * ```
-   *
-   * @throws InferenceError also INVALID_REQUEST, before anything is sent
    */
   infer<const S extends RequestedOutputs = readonly string[]>(
     model: string,
@@ -115,10 +118,11 @@ export class InferenceClient {
     options: CallOptions = {},
   ): Promise<InferResponse<S>> {
     return this.#within(options, async (limit) => {
+      const path = `${modelPath(model, request.version)}/infer`
       const binary = (this.#binary ??= await this.#asksBinary(limit))
       const exchange: Exchange = {
         method: 'POST',
-        path: `${modelPath(model, request.version)}/infer`,
+        path,
         ...encodeRequest(model, request, binary),
         model,
         // The same input has the same answer: inference changes nothing on the server.
@@ -148,8 +152,8 @@ export class InferenceClient {
   #isOk(path: string, options: CallOptions = {}, model?: string): Promise<boolean> {
     return this.#within(options, async (limit) => {
       const exchange: Exchange = { method: 'GET', path, model, retries: 0, accepts: notReady }
-      const { status } = await this.#transport.exchange(exchange, limit)
-      return !notReady.includes(status)
+      const { status, body } = await this.#transport.exchange(exchange, limit)
+      return !notReady.includes(status) && !saysNo(body)
     })
   }
 
@@ -196,6 +200,7 @@ export class InferenceClient {
     { signal, timeoutMs = this.#timeoutMs }: CallOptions = {},
     call: (limit: CallLimit) => Promise<T>,
   ): Promise<T> {
+    checkTimeoutMs(timeoutMs)
     const limit = new CallLimit(signal, timeoutMs)
     try {
       return await call(limit)
@@ -205,7 +210,12 @@ export class InferenceClient {
   }
 }
 
-function modelPath(model: string, version: string | undefined): string {
-  const path = `/v2/models/${encodeURIComponent(model)}`
-  return version === undefined ? path : `${path}/versions/${encodeURIComponent(version)}`
+/** Whether an answer about health denies in words what its status says: the protocol has both. */
+function saysNo(body: Uint8Array): boolean {
+  try {
+    const { live, ready } = JSON.parse(new TextDecoder().decode(body)) as Record<string, unknown>
+    return live === false || ready === false
+  } catch {
+    return false // most say nothing beside the status
+  }
 }

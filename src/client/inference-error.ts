@@ -14,6 +14,8 @@ export type InferenceErrorCode =
   | 'SERVER_ERROR'
   /** What the server sent is not what the protocol says. */
   | 'INVALID_RESPONSE'
+  /** The server's answer is larger than `maxResponseBytes`. */
+  | 'RESPONSE_TOO_LARGE'
 
 const brand = Symbol.for('mlserving.inference-error')
 

@@ -8,8 +8,12 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 export function isShape(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isInteger(size) && size >= 0)
+  const isList = Array.isArray(value) && value.length <= mostDimensions
+  return isList && value.every((size) => Number.isInteger(size) && size >= 0)
 }
+
+/** Further dimensions than any runtime has operators for; lists nested deeper are not walked. */
+const mostDimensions = 64
 
 export function isParameters(value: unknown): value is Parameters {
   return isObject(value)

@@ -3,8 +3,8 @@ import { InferenceError } from './inference-error.js'
 const firstDelayMs = 100
 const longestDelayMs = 5000
 
-/** What a gateway or a server that is overloaded, or not up yet, answers: the model has not run. */
-const passingStatuses: readonly (number | undefined)[] = [502, 503, 504]
+/** What a gateway or a server answers that is overloaded, or not up yet. */
+const passingStatuses: readonly (number | undefined)[] = [429, 502, 503, 504]
 
 /**
  * Whether another attempt may succeed and does no harm: no answer had begun, or the server says that it is the wrong

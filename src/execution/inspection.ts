@@ -8,6 +8,8 @@ export interface Inspection {
   readonly coupling: string | undefined
   /** SHA-256 of the file and of those that hold its numbers, in hexadecimal; undefined where one can't be read. */
   readonly sha256: string | undefined
+  /** Files that hold its numbers, relative to its own; none where that is not known. */
+  readonly externalData: readonly string[]
 }
 
 /** The largest file whose graph is looked at. */
@@ -15,7 +17,8 @@ export const inspectedBytes = 256 * 1024 * 1024
 
 /** Never throws for what the file says. */
 export async function inspect(file: ModelFile): Promise<Inspection> {
-  return { coupling: couplingOf(file), sha256: await file.sha256() }
+  const { externalData } = file
+  return { coupling: couplingOf(file), sha256: await file.sha256(), externalData }
 }
 
 function couplingOf({ model, problem }: ModelFile): string | undefined {

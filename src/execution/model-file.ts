@@ -76,7 +76,8 @@ async function hashBytes(bytes: Uint8Array, hash: Hash): Promise<void> {
   }
 }
 
-async function hashFile(file: string, hash: Hash): Promise<void> {
+/** Digests a file, however large. @throws what the file system does */
+export async function hashFile(file: string, hash: Hash): Promise<void> {
   const handle = await open(file)
   try {
     const chunk = Buffer.allocUnsafe(chunkBytes)

@@ -43,6 +43,8 @@ export interface OpenOptions {
   readonly inspect?: boolean | undefined
   /** What earlier sessions had learnt, by the SHA-256 of their artifacts; `auto` begins with it. Default: nothing. */
   readonly learned?: ReadonlyMap<string, LearnedLayout> | undefined
+  /** What earlier sessions of the file have seen of it; further ones are of the same bytes. Default: nothing. */
+  readonly seen?: SeenArtifact | undefined
   /** Told of each move of a session that is placed by `auto`, and why. */
   readonly onMoved?: ((message: string) => void) | undefined
   readonly instanceEvents?: Omit<InstancesOptions, 'clock'> | undefined
@@ -64,14 +66,13 @@ const copiesBytes = 1024 * 1024 * 1024
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, runTimeoutMs } = options
   const { clock = systemClock, instanceEvents, worker, onMoved, onCutOff } = options
-  const { learned = new Map<string, LearnedLayout>() } = options
+  const { learned = new Map<string, LearnedLayout>(), seen = new SeenArtifact(path) } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
   const cores = Math.min(coreCount(), sharedPermits().total)
   const share = Math.max(1, Math.floor(cores / instances))
   const intraOpThreads = Math.min(options.intraOpThreads ?? share, cores)
   let { inspect } = options
-  const seen = new SeenArtifact(path)
   const openOne = (place: Place, threads: number): Promise<Session> => {
     const artifact = { path, session, providers, inspect, runTimeoutMs, intraOpThreads: threads }
     inspect = false // once is enough

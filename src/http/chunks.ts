@@ -1,7 +1,17 @@
-/** The chunks of a body as they come, up to a number of bytes; then what they are together, or part after part. */
+/** So many chunks in a row become one, where they are small: each costs some hundreds of bytes beside its own. */
+const mostLoose = 256
+const smallBytes = 1024
+
+/**
+ * The chunks of a body as they come, up to a number of bytes; then what they are together, or part after part. They take
+ * about as much memory as their bytes, also of a body that comes byte by byte.
+ */
 export class Chunks {
   #chunks: Uint8Array[] = []
   #size = 0
+  /** The last chunks, as far as they were not looked at together yet: how many, and their bytes. */
+  #loose = 0
+  #looseBytes = 0
 
   constructor(private readonly maxBytes: number) {}
 
@@ -19,9 +29,21 @@ export class Chunks {
 
   /** @returns false once there are too many bytes; what came before is then let go */
   add(chunk: Uint8Array): boolean {
-    if (this.count(chunk)) this.#chunks.push(chunk)
-    else this.#chunks = []
-    return this.#size <= this.maxBytes
+    if (!this.count(chunk)) {
+      this.#chunks = []
+      return false
+    }
+    this.#chunks.push(chunk)
+    this.#looseBytes += chunk.length
+    if (++this.#loose === mostLoose) this.#tighten()
+    return true
+  }
+
+  #tighten(): void {
+    if (this.#looseBytes < mostLoose * smallBytes)
+      this.#chunks.push(Buffer.concat(this.#chunks.splice(-mostLoose)))
+    this.#loose = 0
+    this.#looseBytes = 0
   }
 
   count({ length }: Uint8Array): boolean {

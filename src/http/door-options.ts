@@ -1,7 +1,7 @@
 import { adminOption, type AdminOptions } from './admin-access.js'
 import { checkFields, func, integer, oneOf, provided, text, type Fields } from '../options.js'
 import type { PredictOptions } from '../prediction.js'
-import { predictFields } from '../serving.js'
+import { predictFields } from '../prediction.js'
 import { safeRequestId } from './request-id.js'
 import { routeGroups, type RouteGroup } from './routes.js'
 
@@ -25,6 +25,11 @@ export interface DoorOptions<R = never> {
   readonly maxBodyElements?: number
   /** The most `instances` of one request. Default: 1000. */
   readonly maxInstances?: number
+  /**
+   * How long a caller of a stream may leave an item untaken before the stream is ended, in milliseconds: it holds one of
+   * the model's runs. Default: 60,000.
+   */
+  readonly maxStallMs?: number
   /** The groups of routes that are mounted; others stay the host's. Default: all, `'admin'` only with the option `admin`. */
   readonly routes?: readonly RouteGroup[]
   /** What `GET /v2` calls the server. Default: `'mlserving'`. */
@@ -48,6 +53,7 @@ export const doorFields: Fields<DoorOptions> = {
   maxBodyDepth: integer(1, 10_000),
   maxBodyElements: integer(1),
   maxInstances: integer(1),
+  maxStallMs: integer(1, 2 ** 31 - 1),
   routes: provided(
     `a list of ${routeGroups.map((group) => `"${group}"`).join(', ')}, at least one`,
     (value) =>

@@ -2,7 +2,9 @@ import { asServingError, ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import { checkFields, isPlainObject, show } from '../options.js'
 import { borrowDefaultServing } from '../default-serving.js'
-import { createServing, isServing, type AnyServing, type CreateServingOptions } from '../serving.js'
+import { createServing } from '../create-serving.js'
+import { isServing, type AnyServing } from '../serving.js'
+import type { CreateServingOptions } from '../serving-options.js'
 import { AdminAccess } from './admin-access.js'
 import { checkContext, doorFields, type DoorOptions } from './door-options.js'
 import type { HandedOn, HttpRequest, HttpResponse, WholeResponse } from './exchange.js'
@@ -31,9 +33,10 @@ export class Door {
       maxBodyDepth = 64,
       maxBodyElements = 4 * 1024 * 1024,
       maxInstances = 1000,
+      maxStallMs = 60_000,
     } = options
     this.#options = options
-    this.#limits = { maxBodyBytes, maxBodyDepth, maxBodyElements, maxInstances }
+    this.#limits = { maxBodyBytes, maxBodyDepth, maxBodyElements, maxInstances, maxStallMs }
     this.#access = options.admin && new AdminAccess(options.admin)
     const groups = options.routes ?? routeGroups
     this.routes = routes.filter(

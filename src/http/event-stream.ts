@@ -1,3 +1,4 @@
+import { ServingError } from '../errors.js'
 import type { PredictionStream } from '../predict-stream.js'
 import { stringify, type BodyStream, type HttpResponse } from './exchange.js'
 
@@ -16,63 +17,102 @@ export interface EventFormat {
   failed(error: unknown): ServerEvent
 }
 
+/** What is read of a stream. */
+type Items = Pick<PredictionStream<unknown>, 'next' | 'return'>
+
 /**
  * Answers with a stream's items as server-sent events, each sent when it is made, and made when the caller can take it.
- * The first is waited for: what fails before it is an answer with a status of its own.
- * @throws ServingError of what fails before the first item
+ * The first is waited for: what fails before it is sent is an answer with a status of its own.
+ * @param maxStallMs how long the caller may leave an event untaken before the stream is ended
+ * @throws ServingError of what fails before
  */
 export async function eventStream(
-  stream: PredictionStream<unknown>,
+  items: Items,
   format: EventFormat,
+  maxStallMs: number,
 ): Promise<HttpResponse> {
-  const first = await stream.next()
+  const body = new Events(items, format, maxStallMs)
+  await body.begin()
   return {
     status: 200,
     headers: {
       'content-type': 'text/event-stream; charset=utf-8',
-      // nginx would keep events until it has a buffer full of them.
+      // Middleware that compresses would keep events until it has a block full of them, and so would nginx.
+      'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     },
-    body: new Events(stream, first, format),
+    body,
   }
 }
 
 class Events implements BodyStream {
-  #first: IteratorResult<unknown, undefined> | undefined
+  /** The first event, until it is taken. */
+  #first: string | undefined
   #items = 0
   #isOver = false
+  #stall: NodeJS.Timeout | undefined
+  #stalled: ServingError | undefined
 
   constructor(
-    private readonly stream: PredictionStream<unknown>,
-    first: IteratorResult<unknown, undefined>,
+    private readonly stream: Items,
     private readonly format: EventFormat,
-  ) {
-    this.#first = first
+    private readonly maxStallMs: number,
+  ) {}
+
+  /** Makes the first event. @throws what it fails with */
+  async begin(): Promise<void> {
+    this.#first = await this.#make()
+    this.#awaitReader()
   }
 
   async next(): Promise<IteratorResult<string, undefined>> {
-    if (this.#isOver) return { value: undefined, done: true }
+    clearTimeout(this.#stall)
+    const event =
+      this.#first ?? (await this.#make().catch((error: unknown) => textOf(this.format.failed(error))))
+    this.#first = undefined
+    if (event === undefined) return { value: undefined, done: true }
+    this.#awaitReader()
+    return { value: event }
+  }
+
+  async return(): Promise<IteratorResult<string, undefined>> {
+    clearTimeout(this.#stall)
+    this.#isOver = true
+    await this.stream.return()
+    return { value: undefined, done: true }
+  }
+
+  /** The next event; undefined after the last. @throws what ended the stream, once */
+  async #make(): Promise<string | undefined> {
+    if (this.#isOver) return undefined
     try {
-      const { value, done } = this.#first ?? (await this.stream.next())
-      this.#first = undefined
+      if (this.#stalled !== undefined) throw this.#stalled
+      const { value, done } = await this.stream.next()
       if (done !== true) {
         this.#items++
-        return { value: textOf(this.format.item(value)) }
+        return textOf(this.format.item(value))
       }
       this.#isOver = true
-      return { value: textOf(this.format.done(this.#items)) }
+      return textOf(this.format.done(this.#items))
     } catch (error) {
       this.#isOver = true
       // An item that is no JSON ends the stream too. Its code may go on for long where it heeds nothing.
       void this.stream.return()
-      return { value: textOf(this.format.failed(error)) }
+      throw error
     }
   }
 
-  async return(): Promise<IteratorResult<string, undefined>> {
-    this.#isOver = true
-    await this.stream.return()
-    return { value: undefined, done: true }
+  /** Who takes nothing holds up others, for whom there is a run less. */
+  #awaitReader(): void {
+    if (this.#isOver) return
+    this.#stall = setTimeout(() => {
+      const { maxStallMs } = this
+      this.#stalled = new ServingError(
+        'TIMEOUT',
+        `the caller left an item untaken for ${maxStallMs} ms (maxStallMs).`,
+      )
+      void this.stream.return()
+    }, this.maxStallMs).unref()
   }
 
   [Symbol.asyncIterator](): this {

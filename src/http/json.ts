@@ -65,10 +65,14 @@ function parse(text: string): unknown {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw invalid(`the body is not JSON: ${messageOf(error)}`, error)
+    const hint = hasNoNumber.test(text) ? '; JSON has no NaN and no Infinity' : ''
+    throw invalid(`the body is not JSON: ${messageOf(error)}${hint}`, error)
   }
   return text.includes('__proto__') || mayEscapeProtoKey(text) ? copyValue(value) : value
 }
+
+/** What Python's json writes of floats that JSON has no number for. */
+const hasNoNumber = /[[,:\s-](NaN|Infinity)[\s,\]}]/
 
 /** Whether a text has an escape of one of the letters of `__proto__`. */
 function mayEscapeProtoKey(text: string): boolean {

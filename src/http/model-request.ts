@@ -22,16 +22,17 @@ export interface ModelRequest {
 
 /**
  * Reads the request of a route that asks a model.
+ * @param isJson whether the body is JSON, whatever its type. Default: its type says it
  * @throws ServingError MODEL_REQUIRED, NOT_EXPOSED, INVALID_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
  */
-export async function readModelRequest(exchange: Exchange): Promise<ModelRequest> {
+export async function readModelRequest(exchange: Exchange, isJson = false): Promise<ModelRequest> {
   const { serving, limits, request, context } = exchange
   const { models } = serving
   if (!models.isListed) await models.listed()
   const model = request.params.model ?? serving.defaultModel ?? onlyModel(models.names())
   const { accepts, checked } = models.httpProfile(model) ?? unknownModel
   const asked = context.version ?? request.params.version
-  if (bodyKind(request, accepts) === 'bytes') {
+  if (!isJson && bodyKind(request, accepts) === 'bytes') {
     return { model, version: asked ?? 'latest', body: await readBytes(request, limits) }
   }
 
@@ -102,7 +103,7 @@ function notExposed(model: string, accepts: readonly string[]): ServingError {
 }
 
 /** Nothing is exposed by it: the prediction says that there is none. */
-const unknownModel: HttpProfile = { accepts: [], checked: true }
+const unknownModel: Omit<HttpProfile, 'streams'> = { accepts: [], checked: true }
 
 /** @throws ServingError MODEL_REQUIRED */
 function onlyModel(names: readonly string[]): string {

@@ -8,6 +8,8 @@ import type { Route } from './routes.js'
 /** The most that one request may ask for. */
 export interface Limits extends BodyLimits {
   readonly maxInstances: number
+  /** How long a caller may leave an item of a stream untaken. */
+  readonly maxStallMs: number
 }
 
 /** What a handler works with. */

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
+import { inputComponents, refTo } from './openapi-inputs.js'
+import { bytes, type JsonSchema } from './route-schema.js'
 import type { Route } from './routes.js'
-import type { JsonSchema } from './schemas.js'
 
 /** What a document is about. */
 export interface ApiDescription {
@@ -21,27 +22,51 @@ type OpenApiObject = Readonly<Record<string, unknown>>
 
 const tokenScheme = { token: { type: 'http', scheme: 'bearer' } }
 
-/** Describes routes as OpenAPI 3.1. What a model takes is a component, `input.<model>`, that every route which asks it names. */
+/**
+ * Describes routes as OpenAPI 3.1. What a model takes is a component, `input.<model>`, that every route which asks it names;
+ * so is every schema that has a title, under that.
+ */
 export function openApiDocument(api: ApiDescription): OpenApiObject {
+  const { schemas: inputs, refs } = inputComponents(api.inputs)
   const paths: Record<string, Record<string, OpenApiObject>> = {}
   for (const route of api.routes) {
     const path = route.path.replace(/:(\w+)/g, '{$1}')
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, api) }
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, api, refs) }
   }
-  const schemas = [...api.inputs].map(([model, schema]) => [componentOf(model), within(model, schema)])
+  const named = new Map<string, unknown>()
   return {
     openapi: '3.1.0',
     info: { title: api.title, version: api.version },
     servers: [{ url: api.prefix === '' ? '/' : api.prefix }],
-    paths,
+    // Of who else may ask what, the host knows.
+    security: [],
+    paths: withoutTitled(paths, named),
     components: {
-      schemas: Object.fromEntries(schemas) as OpenApiObject,
+      schemas: { ...Object.fromEntries(named), ...inputs },
       ...(api.takesToken && { securitySchemes: tokenScheme }),
     },
   }
 }
 
-function operation({ schema, group, access }: Route, api: ApiDescription): OpenApiObject {
+/** The same with references in the place of schemas that have a title. @param found is given those */
+function withoutTitled(node: unknown, found: Map<string, unknown>): unknown {
+  if (Array.isArray(node)) return node.map((each) => withoutTitled(each, found))
+  if (typeof node !== 'object' || node === null) return node
+  const { title } = node as { readonly title?: unknown }
+  if (typeof title === 'string' && found.has(title)) return refTo(title)
+  const own = Object.fromEntries(
+    Object.entries(node).map(([key, value]) => [key, withoutTitled(value, found)]),
+  )
+  if (typeof title !== 'string') return own
+  found.set(title, own)
+  return refTo(title)
+}
+
+function operation(
+  { schema, group, access }: Route,
+  api: ApiDescription,
+  inputs: readonly JsonSchema[],
+): OpenApiObject {
   const { operationId, summary, tags, params, querystring, body, response } = schema
   const parameters = [...parametersOf(params, 'path'), ...parametersOf(querystring, 'query')]
   return {
@@ -52,10 +77,13 @@ function operation({ schema, group, access }: Route, api: ApiDescription): OpenA
     ...(body !== undefined && {
       requestBody: {
         required: access === 'context' || requiredOf(body).length > 0,
-        content: {
-          'application/json': { schema: group === 'predict' ? ofModels(body, api.inputs) : body },
-          ...(group === 'predict' && Object.fromEntries(api.accepts.map((type) => [type, bytes]))),
-        },
+        content:
+          group === 'predict'
+            ? {
+                ...contentOf(inputs.length === 0 ? body : { anyOf: [...inputs, body] }),
+                ...Object.fromEntries(api.accepts.map((type) => [type, { schema: bytes }])),
+              }
+            : contentOf(body),
       },
     }),
     responses: Object.fromEntries(
@@ -64,8 +92,6 @@ function operation({ schema, group, access }: Route, api: ApiDescription): OpenA
     ...(access === 'admin' && api.takesToken && { security: [{ token: [] }] }),
   }
 }
-
-const bytes = { schema: { type: 'string', contentEncoding: 'binary' } }
 
 function parametersOf(schema: JsonSchema | undefined, place: 'path' | 'query'): OpenApiObject[] {
   const properties = (schema?.properties ?? {}) as Readonly<Record<string, JsonSchema>>
@@ -82,43 +108,17 @@ function requiredOf(schema: JsonSchema | undefined): readonly unknown[] {
   return Array.isArray(schema?.required) ? schema.required : []
 }
 
-/** The body of a route that asks whichever model. */
-function ofModels(body: JsonSchema, inputs: ApiDescription['inputs']): JsonSchema {
-  if (inputs.size === 0) return body
-  return { anyOf: [...[...inputs.keys()].map((model) => ({ $ref: refOf(model) })), body] }
+/** Schemas by content type: JSON, where a schema has none. */
+function contentOf(schema: JsonSchema): OpenApiObject {
+  return (schema.content as OpenApiObject | undefined) ?? { 'application/json': { schema } }
 }
 
 function responseOf(status: string, answer: JsonSchema): OpenApiObject {
-  const { description = describe(status), content = { 'application/json': { schema: answer } } } = answer
-  return { description, content }
+  return { description: answer.description ?? describe(status), content: contentOf(answer) }
 }
 
 function describe(status: string): string {
   return (
     STATUS_CODES[status] ?? (status.startsWith('4') ? 'The request is at fault' : 'The server is at fault')
   )
-}
-
-function componentOf(model: string): string {
-  return `input.${model}`
-}
-
-function refOf(model: string): string {
-  return `#/components/schemas/${componentOf(model)}`
-}
-
-/** A schema as a part of the document: what it says of its own parts is said from the document's root. */
-function within(model: string, schema: JsonSchema): JsonSchema {
-  const visit = (node: unknown): unknown => {
-    if (Array.isArray(node)) return node.map(visit)
-    if (typeof node !== 'object' || node === null) return node
-    return Object.fromEntries(
-      Object.entries(node).map(([key, value]) =>
-        key === '$ref' && typeof value === 'string' && value.startsWith('#')
-          ? [key, `${refOf(model)}${value.slice(1)}`]
-          : [key, visit(value)],
-      ),
-    )
-  }
-  return { title: `The input of ${model}`, ...(visit(schema) as JsonSchema) }
 }

@@ -3,6 +3,8 @@ import type { HttpResponse } from './exchange.js'
 import { getHealth, getMetrics, getModel, getModels, getReady, type Exchange } from './native.js'
 import { getOpenApi } from './openapi-route.js'
 import { postPredict } from './predict-route.js'
+import * as predictSchemas from './predict-schemas.js'
+import type { RouteSchema } from './route-schema.js'
 import * as schemas from './schemas.js'
 import { postStream } from './stream-route.js'
 import { generateRoutes } from './v2-generate-routes.js'
@@ -21,7 +23,7 @@ export interface Route {
   /** Whom the host is asked about first: its `context` of who asks for a prediction, or who may change what serves. */
   readonly access?: 'context' | 'admin'
   /** What it takes and answers, for documents: nothing is validated by it. */
-  readonly schema: schemas.RouteSchema
+  readonly schema: RouteSchema
   readonly handle: (exchange: Exchange) => HttpResponse | Promise<HttpResponse>
 }
 
@@ -36,7 +38,7 @@ export const routes: readonly Route[] = [
     path: '/predict',
     group: 'predict',
     access: 'context',
-    schema: schemas.predict,
+    schema: predictSchemas.predict,
     handle: postPredict,
   },
   { method: 'GET', path: '/models', group: 'models', schema: schemas.models, handle: getModels },
@@ -46,7 +48,7 @@ export const routes: readonly Route[] = [
     path: '/models/:model/predict',
     group: 'predict',
     access: 'context',
-    schema: schemas.predictModel,
+    schema: predictSchemas.predictModel,
     handle: postPredict,
   },
   {
@@ -54,7 +56,7 @@ export const routes: readonly Route[] = [
     path: '/models/:model/versions/:version/predict',
     group: 'predict',
     access: 'context',
-    schema: schemas.predictVersion,
+    schema: predictSchemas.predictVersion,
     handle: postPredict,
   },
   {
@@ -62,7 +64,7 @@ export const routes: readonly Route[] = [
     path: '/models/:model/stream',
     group: 'predict',
     access: 'context',
-    schema: schemas.streamModel,
+    schema: predictSchemas.streamModel,
     handle: postStream,
   },
   {
@@ -70,7 +72,7 @@ export const routes: readonly Route[] = [
     path: '/models/:model/versions/:version/stream',
     group: 'predict',
     access: 'context',
-    schema: schemas.streamVersion,
+    schema: predictSchemas.streamVersion,
     handle: postStream,
   },
   ...v2Routes,

@@ -1,6 +1,6 @@
 import { ServingError } from '../errors.js'
 import { checkMediaType } from './body.js'
-import { eventStream } from './event-stream.js'
+import { eventStream, type EventFormat } from './event-stream.js'
 import type { HttpResponse } from './exchange.js'
 import { inputOf, optionsOf, readModelRequest, type ModelRequest } from './model-request.js'
 import type { Exchange } from './native.js'
@@ -11,13 +11,13 @@ import { problem } from './problem.js'
  * details.
  */
 export async function postStream(exchange: Exchange): Promise<HttpResponse> {
-  const { serving, request, requestId } = exchange
+  const { serving, limits, request, requestId } = exchange
   const startedAt = performance.now()
   if (serving.refusal !== undefined) throw serving.refusal
   checkMediaType(request)
   const asked = await readModelRequest(exchange)
   const stream = serving.predictStream(asked.model, inputOfOne(asked), optionsOf(exchange, asked.version))
-  return eventStream(stream, {
+  const format: EventFormat = {
     item: (item) => ({ data: item }),
     done: (items) => ({
       name: 'done',
@@ -32,7 +32,8 @@ export async function postStream(exchange: Exchange): Promise<HttpResponse> {
       name: 'error',
       data: JSON.parse(problem(error, requestId, serving.logger).body),
     }),
-  })
+  }
+  return eventStream(stream, format, limits.maxStallMs)
 }
 
 /** @throws ServingError INVALID_REQUEST */

@@ -1,18 +1,17 @@
-import { object, ofType, type RouteSchema } from './schemas.js'
+import { object, ofType, named, type RouteSchema } from './route-schema.js'
+import { errors } from './v2-schemas.js'
 
 const string = { type: 'string' }
-const error = object({ error: string }, [], 'What went wrong')
-const errors = { '4xx': error, '5xx': error }
 const tags = ['v2']
 
-const body = {
+const body = named('GenerateRequest', {
   ...object(
     { text_input: string, parameters: { type: 'object', additionalProperties: true } },
     ['parameters'],
     "The model's input",
   ),
   additionalProperties: true,
-}
+})
 
 const answer = { model_name: string, model_version: string, text_output: string }
 
@@ -21,7 +20,7 @@ export const generate: RouteSchema = {
   summary: 'Asks a model for text',
   tags,
   body,
-  response: { 200: object(answer), ...errors },
+  response: { 200: named('GenerateResponse', object(answer)), ...errors },
 }
 
 export const generateStream: RouteSchema = {

@@ -7,12 +7,11 @@ import { topClasses } from '../v2/classification.js'
 import { readInferRequest, type InferRequest, type RequestedOutput } from '../v2/infer-request.js'
 import type { RequestParameters } from '../v2/parameters.js'
 import { writeInferResponse, type ResponseOutput } from '../v2/infer-response.js'
-import { checkMediaType, readChunks, readJsonObject, unsupportedType, type BodyLimits } from './body.js'
+import { checkMediaType, readChunks, readJsonObject, type BodyLimits } from './body.js'
 import { compressed } from './compression.js'
 import type { RequestContext } from './door-options.js'
 import type { HttpRequest, WholeResponse } from './exchange.js'
 import { parseJsonObject } from './json.js'
-import { isJsonType, matchesType } from './media-type.js'
 import type { Exchange } from './native.js'
 
 /** Inference in tensors, as JSON or as raw bytes, both ways. */
@@ -58,9 +57,12 @@ export function wishesOf(
   }
 }
 
-/** @throws ServingError INVALID_REQUEST, INVALID_INPUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED */
+/**
+ * A header says whether there are raw bytes; the content type says nothing, as with Triton: that of `curl -d` is a form's.
+ * @throws ServingError INVALID_REQUEST, INVALID_INPUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, ABORTED
+ */
 async function readRequest(request: HttpRequest, limits: BodyLimits): Promise<InferRequest> {
-  checkType(request)
+  checkMediaType(request)
   const jsonLength = jsonLengthOf(request)
   if (jsonLength === undefined) return readInferRequest(await readJsonObject(request, limits))
   const chunks = await readChunks(request, limits)
@@ -68,16 +70,6 @@ async function readRequest(request: HttpRequest, limits: BodyLimits): Promise<In
     throw invalid(`${jsonLengthHeader} says ${jsonLength} bytes, where the body has ${chunks.size}.`)
   return readInferRequest(parseJsonObject(chunks.take(jsonLength), limits), chunks)
 }
-
-/** What clients say of the body, if anything. */
-function checkType(request: HttpRequest): void {
-  checkMediaType(request)
-  const type = request.headers['content-type']
-  if (type === undefined || 'parsed' in request.body || isJsonType(String(type))) return
-  if (!matchesType(String(type), binaryTypes)) throw unsupportedType(request.headers, binaryTypes)
-}
-
-const binaryTypes = ['application/octet-stream']
 
 /** How many bytes of the body are its JSON; undefined where all are. @throws ServingError INVALID_REQUEST */
 function jsonLengthOf({ headers }: HttpRequest): number | undefined {

@@ -70,13 +70,15 @@ export async function unloadModel(
 }
 
 export async function postV2Index({ serving, request, limits }: Exchange): Promise<HttpResponse> {
-  const { ready = false } = await readBody(request, limits)
+  const { ready: given } = await readBody(request, limits)
+  const ready = given ?? false
   if (typeof ready !== 'boolean') throw invalid(`ready must be true or false; got ${show(ready)}.`)
   return json(200, await repositoryIndex(serving, ready))
 }
 
 export async function postV2Load({ serving, request, limits, ...by }: Exchange): Promise<HttpResponse> {
-  const { parameters = {} } = await readBody(request, limits)
+  const { parameters: given } = await readBody(request, limits)
+  const parameters = given ?? {}
   if (!isPlainObject(parameters)) throw invalid(`parameters must be an object; got ${show(parameters)}.`)
   await loadModel(serving, request.params.model ?? '', parameters, originOf(by))
   return json(200, {})

@@ -1,11 +1,12 @@
-import { list, modelName, object, versionName, type JsonSchema, type RouteSchema } from './schemas.js'
+import { bytes, list, named, object, type JsonSchema, type RouteSchema } from './route-schema.js'
+import { modelName, versionName } from './schemas.js'
 
 const string = { type: 'string' }
 const boolean = { type: 'boolean' }
 const tags = ['v2']
 
-const error = object({ error: string }, [], 'What went wrong')
-const errors = { '4xx': error, '5xx': error }
+const error = named('InferError', object({ error: string }, [], 'What went wrong'))
+export const errors = { '4xx': error, '5xx': error }
 
 const parameters = {
   type: 'object',
@@ -40,23 +41,32 @@ const data = {
   items: {},
 }
 
-const tensor = object({ name: string, shape, datatype, parameters, data }, ['parameters', 'data'])
+const tensor = named(
+  'InferTensor',
+  object({ name: string, shape, datatype, parameters, data }, ['parameters', 'data']),
+)
 const metadata = list(object({ name: string, datatype, shape }))
 
-const request = object(
-  {
-    id: string,
-    parameters,
-    inputs: list(tensor),
-    outputs: list(object({ name: string, parameters }, ['parameters'])),
-  },
-  ['id', 'parameters', 'outputs'],
-  'Tensors; with the header Inference-Header-Content-Length those that are raw bytes follow the JSON',
+const request = named(
+  'InferRequest',
+  object(
+    {
+      id: string,
+      parameters,
+      inputs: list(tensor),
+      outputs: list(object({ name: string, parameters }, ['parameters'])),
+    },
+    ['id', 'parameters', 'outputs'],
+    'Tensors; with the header Inference-Header-Content-Length those that are raw bytes follow the JSON',
+  ),
 )
 
-const answer = object(
-  { model_name: string, model_version: string, id: string, parameters, outputs: list(tensor) },
-  ['id', 'parameters'],
+const answer = named(
+  'InferResponse',
+  object({ model_name: string, model_version: string, id: string, parameters, outputs: list(tensor) }, [
+    'id',
+    'parameters',
+  ]),
 )
 
 /** A schema of a route below a model. */
@@ -83,13 +93,16 @@ const readiness = object({ ready: boolean })
 export const ready = route('v2Ready', 'Whether every model serves', { 200: readiness, 503: readiness })
 
 export const model = route('v2Model', 'What a model takes and gives', {
-  200: object({
-    name: string,
-    versions: list(string),
-    platform: string,
-    inputs: metadata,
-    outputs: metadata,
-  }),
+  200: named(
+    'ModelMetadata',
+    object({
+      name: string,
+      versions: list(string),
+      platform: string,
+      inputs: metadata,
+      outputs: metadata,
+    }),
+  ),
   ...errors,
 })
 
@@ -104,26 +117,29 @@ const integer = { type: 'integer' }
 const duration = object({ count: integer, ns: integer })
 const computed = { compute_input: duration, compute_infer: duration, compute_output: duration }
 
-const statisticsAnswer = object({
-  model_stats: list(
-    object({
-      name: string,
-      version: string,
-      last_inference: integer,
-      inference_count: integer,
-      execution_count: integer,
-      inference_stats: object({
-        success: duration,
-        fail: duration,
-        queue: duration,
-        ...computed,
-        cache_hit: duration,
-        cache_miss: duration,
+const statisticsAnswer = named(
+  'Statistics',
+  object({
+    model_stats: list(
+      object({
+        name: string,
+        version: string,
+        last_inference: integer,
+        inference_count: integer,
+        execution_count: integer,
+        inference_stats: object({
+          success: duration,
+          fail: duration,
+          queue: duration,
+          ...computed,
+          cache_hit: duration,
+          cache_miss: duration,
+        }),
+        batch_stats: list(object({ batch_size: integer, ...computed })),
       }),
-      batch_stats: list(object({ batch_size: integer, ...computed })),
-    }),
-  ),
-})
+    ),
+  }),
+)
 
 export const allStatistics = route('v2Statistics', 'What was counted of all models', {
   200: statisticsAnswer,
@@ -167,7 +183,17 @@ const wishes = object({ parameters }, ['parameters'])
 export const load = route('v2Load', 'Loads a model', { 200: object({}), ...errors }, wishes)
 export const unload = route('v2Unload', 'Unloads a model', { 200: object({}), ...errors }, wishes)
 
-export const infer = route('v2Infer', 'Asks a model, in tensors', { 200: answer, ...errors }, request)
+/** JSON, or JSON with raw bytes behind it. */
+function jsonOrBytes(schema: JsonSchema): JsonSchema {
+  return { content: { 'application/json': { schema }, 'application/octet-stream': { schema: bytes } } }
+}
+
+export const infer = route(
+  'v2Infer',
+  'Asks a model, in tensors',
+  { 200: jsonOrBytes(answer), ...errors },
+  jsonOrBytes(request),
+)
 
 function route(
   operationId: string,

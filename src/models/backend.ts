@@ -1,18 +1,19 @@
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import type { CommonOptions } from './model-config.js'
+import type { VersionSource } from './repository.js'
 import type { StandardSchemaV1 } from './standard-schema.js'
 import type { WarmUp } from './warm-up.js'
 
-/** What loads a model's versions from elsewhere than from files or code: its definition brings it along. */
+/** What loads a model's versions from elsewhere than from its folder or code: its definition brings it along. */
 export interface Backend {
   /**
-   * The names of the versions that there are.
+   * The versions that there are.
    * @param signal aborts once nobody waits for them any more
    */
-  versions(signal: AbortSignal): Promise<readonly string[]>
+  versions(signal: AbortSignal): Promise<VersionSource[]>
   /** Loads a version. @param label `model@version`, for messages */
-  open(label: string, version: string, observer: LoadObserver): Promise<LoadedModel>
+  open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
 }
 
 /** Everything that the versions of a backend are served with. */

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { asServingError, ServingError } from '../errors.js'
 import { readModelConfig } from './model-config.js'
 import type { ModelDefinition } from './model-definition.js'
@@ -10,6 +10,7 @@ import {
   isFolder,
   listVersions,
   versionAt,
+  withoutFiles,
   type VersionSource,
 } from './repository.js'
 import { locate } from './sources/locate.js'
@@ -120,7 +121,7 @@ export class Configuration {
   async versions(): Promise<VersionSource[]> {
     const { path } = this
     const { kind, options } = this.#definition
-    if (kind === 'backend') return (await options.backend.versions(this.closing)).map(withoutFiles)
+    if (kind === 'backend') return options.backend.versions(this.closing)
     if (path === undefined || kind === 'pipeline') return [withoutFiles('1')]
     this.#link = await currentLink(path)
     return listVersions(path, kind)
@@ -144,9 +145,4 @@ export class Configuration {
   linked(version: string): void {
     this.#link = version
   }
-}
-
-/** A version that does not lie on disk. */
-function withoutFiles(version: string): VersionSource {
-  return { version, dir: resolve('.'), file: resolve('.') }
 }

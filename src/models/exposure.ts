@@ -21,6 +21,8 @@ export interface HttpProfile {
   readonly accepts: readonly string[]
   /** Whether JSON is checked before the model's own code has it, or need not be. */
   readonly checked: boolean
+  /** Whether it answers item by item. */
+  readonly streams: boolean
 }
 
 const mediaType = /^([\w.+-]+\/([\w.+-]+|\*)|\*\/\*)$/
@@ -49,6 +51,7 @@ export function httpProfile(
   return {
     accepts: definition.options.accepts ?? profile?.accepts ?? [],
     checked: isChecked(definition) || profile?.checked === true,
+    streams: definition.kind === 'custom' && definition.options.stream !== undefined,
   }
 }
 

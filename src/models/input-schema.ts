@@ -1,7 +1,8 @@
 import type { JsonSchema } from '../options.js'
-import type { TensorInfo } from '../tensor/tensor.js'
+import { describe, type TensorInfo } from '../tensor/tensor.js'
 import type { ServedModel } from './served-model.js'
 import type { StandardSchemaV1 } from './standard-schema.js'
+import type { TensorInterface } from './tensor-interface.js'
 
 /** How some schema libraries give the JSON Schema of what their schemas take. */
 interface JsonSchemaSource {
@@ -31,12 +32,22 @@ export function inputSchemaOf(
   }
   if (kind === 'custom' || options.encode !== undefined) return undefined
   if (kind === 'onnx' && options.codec !== undefined) return undefined
-  const { inputs, hasRows = false } = current?.tensorInterface ?? {}
-  return inputs && schemaOfTensors(inputs, hasRows)
+  const tensors = current?.tensorInterface
+  return tensors && schemaOfTensors(tensors)
+}
+
+/** A function that makes its answer about an object once, and gives the same as long as there is the object. */
+function once<K extends object, V>(make: (key: K) => V): (key: K) => V {
+  const made = new WeakMap<K, { readonly value: V }>()
+  return (key) => {
+    const kept = made.get(key) ?? { value: make(key) }
+    made.set(key, kept)
+    return kept.value
+  }
 }
 
 /** What callers are held to by a schema, as JSON Schema; undefined where the schema has no way to say it. */
-function schemaOfStandard(schema: StandardSchemaV1): JsonSchema | undefined {
+const schemaOfStandard = once((schema: StandardSchemaV1): JsonSchema | undefined => {
   const source = schema as unknown as JsonSchemaSource
   const { jsonSchema } = source['~standard']
   try {
@@ -45,27 +56,22 @@ function schemaOfStandard(schema: StandardSchemaV1): JsonSchema | undefined {
       source.toJSONSchema?.({ io: 'input' }) ??
       source.toJsonSchema?.()
     if (given === undefined) return undefined
-    const { $schema: _, ...own } = given
+    const { $schema: _, ...own } = JSON.parse(JSON.stringify(given)) as JsonSchema
     return own
   } catch {
     return undefined // it has parts that no JSON is, a Date for instance
   }
-}
+})
 
-/**
- * What a model takes that is checked by its metadata, as JSON Schema: for each input one row, or a batch of rows.
- * @param hasRows whether the first dimension of every input is that of the rows
- */
-function schemaOfTensors(inputs: readonly TensorInfo[], hasRows: boolean): JsonSchema {
-  return {
-    type: 'object',
-    required: inputs.map(({ name }) => name),
-    properties: Object.fromEntries(inputs.map((input) => [input.name, schemaOfTensor(input, hasRows)])),
-  }
-}
+/** What a model takes that is checked by its metadata, as JSON Schema: for each input one row, or a batch of rows. */
+const schemaOfTensors = once(({ inputs, hasRows }: TensorInterface): JsonSchema => ({
+  type: 'object',
+  required: inputs.map(({ name }) => name),
+  properties: Object.fromEntries(inputs.map((input) => [input.name, schemaOfTensor(input, hasRows)])),
+}))
 
 function schemaOfTensor({ dtype, shape }: TensorInfo, hasRows: boolean): JsonSchema {
-  const description = `${dtype} [${shape.join(', ')}]`
+  const description = describe({ dtype, shape })
   const element = schemaOfElement(dtype)
   if (!hasRows) return { description, ...nested(shape, element) }
   const row = nested(shape.slice(1), element)

@@ -8,7 +8,7 @@ import { Changes } from './changes.js'
 import { CutOff } from './cut-off.js'
 import { LearntStore, type Learnt } from './learnt.js'
 import type { ModelHost } from './model-host.js'
-import type { Outcomes } from './outcomes.js'
+import { Outcomes } from './outcomes.js'
 import { Residency, type ResidencyLimits } from './residency.js'
 import type { RolloutChanges } from './rollout-changes.js'
 import type { ShadowResult } from './shadow.js'
@@ -50,7 +50,6 @@ export interface ModelManagerOptions extends ResidencyLimits {
 /** What the manager has beside its options. */
 interface ManagerParts {
   readonly stages: Stages
-  readonly outcomes: Outcomes
   /** Those that there are by now. */
   readonly replicas: () => Replicas | undefined
   readonly rollouts: () => RolloutChanges
@@ -59,16 +58,18 @@ interface ManagerParts {
 /** What the models of a manager are given: its options, completed by their defaults. */
 export function hostOf(
   options: ModelManagerOptions,
-  { stages, outcomes, replicas, rollouts }: ManagerParts,
+  { stages, replicas, rollouts }: ManagerParts,
 ): ModelHost {
   const { logger = consoleLogger, clock = systemClock, random = Math.random } = options
   const { maxLoadedModels, memoryLimitBytes, stateDir, learned, watch } = options
   const { onLoaded = ignored, onRun = ignored, onLoadFailed = ignored, onConfigFailed = ignored } = options
   const cutOff = new CutOff()
   const waits = new Waits(clock, cutOff)
+  const outcomes = new Outcomes(logger)
   return {
     logger,
     changes: new Changes(logger),
+    outcomes,
     clock,
     random,
     cutOff,

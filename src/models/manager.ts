@@ -21,7 +21,7 @@ import type { ModelDefinition } from './model-definition.js'
 import type { ModelHost } from './model-host.js'
 import { rolloutActions } from './model-rollouts.js'
 import { ModelValidation } from './model-validation.js'
-import { Outcomes, type OutcomeListener } from './outcomes.js'
+import type { Outcomes, OutcomeListener } from './outcomes.js'
 import { RepositoryModels } from './repository-models.js'
 import { RolloutChanges, type StartRolloutOptions } from './rollout-changes.js'
 import type { LoadOptions } from './served-model.js'
@@ -48,7 +48,6 @@ export class ModelManager<N extends string = string> {
   readonly #validation: ModelValidation
   readonly #leasing: Leasing
   readonly #fallbacks: Fallbacks
-  readonly #outcomes = new Outcomes()
   readonly #replicas: Replicas | undefined
   #repository: RepositoryModels | undefined
   #closing: Promise<void> | undefined
@@ -57,11 +56,10 @@ export class ModelManager<N extends string = string> {
     const { stateDir, replicas = {}, drainTimeoutMs = 30_000 } = options
     const host = hostOf(options, {
       stages: new Stages((model) => this.#models.known(model)),
-      outcomes: this.#outcomes,
       replicas: () => this.#replicas,
       rollouts: () => this.#rollouts,
     })
-    const { logger, clock, changes } = host
+    const { logger, clock, changes, outcomes } = host
     const models = new KnownModels(host)
     this.#host = host
     this.#drainTimeoutMs = drainTimeoutMs
@@ -72,7 +70,7 @@ export class ModelManager<N extends string = string> {
     this.#versions = new VersionChanges(models, changes, this.#replicas)
     const unrefused = new TrafficControl(models, changes, this.#replicas)
     const { onRollout = () => {} } = options
-    this.#rollouts = new RolloutChanges(rolloutActions(unrefused, this.#versions, this.#outcomes), {
+    this.#rollouts = new RolloutChanges(rolloutActions(unrefused, this.#versions, outcomes), {
       ...host,
       models,
       changes,
@@ -332,12 +330,12 @@ export class ModelManager<N extends string = string> {
    * @returns ends it
    */
   onOutcome(model: N, listener: OutcomeListener): () => void {
-    return this.#outcomes.listen(model, listener)
+    return this.#host.outcomes.listen(model, listener)
   }
 
   /** Who is told of answers and comparisons; undefined where nobody listens. */
   get outcomes(): Outcomes | undefined {
-    return this.#outcomes.isEmpty ? undefined : this.#outcomes
+    return this.#host.outcomes.isEmpty ? undefined : this.#host.outcomes
   }
 
   /** A copy of a request for the model's shadow, where there is one that is to have it. */

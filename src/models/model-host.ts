@@ -4,6 +4,7 @@ import type { ServingError } from '../errors.js'
 import type { Logger } from '../logger.js'
 import type { DesiredModel } from '../state/desired-state.js'
 import type { Changes } from './changes.js'
+import type { Outcomes } from './outcomes.js'
 import type { CutOff } from './cut-off.js'
 import type { LearntStore } from './learnt.js'
 import type { Residency } from './residency.js'
@@ -16,6 +17,7 @@ import type { WatchSettings } from './watch-options.js'
 export interface ModelHost {
   readonly logger: Logger
   readonly changes: Changes
+  readonly outcomes: Outcomes
   readonly clock: Clock
   readonly cutOff: CutOff
   readonly learnt: LearntStore

@@ -100,11 +100,11 @@ export class ModelResidence implements Resident {
     const { kind, options } = this.#config.definition
     // A pipeline and what is served elsewhere hold nothing themselves; what still has requests serves on.
     const isInMemory = version.state === 'ready' || (version.state === 'draining' && version.leases > 0)
-    const isElsewhere = kind === 'pipeline' || kind === 'backend'
+    const isElsewhere = kind === 'pipeline' || (kind === 'backend' && version.source.hasNoFiles === true)
     if (!residency.isLimited || isInMemory || isElsewhere) return () => {}
     const { instances = 1 } = kind === 'onnx' ? options : {}
     // Where the file can't be read, the load says so.
-    version.artifactBytes = kind === 'onnx' ? await artifactBytes(version.source.file).catch(() => 0) : 0
+    version.artifactBytes = kind === 'custom' ? 0 : await artifactBytes(version.source.file).catch(() => 0)
     return residency.admit(this, version.label, version.artifactBytes * instances)
   }
 

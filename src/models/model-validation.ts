@@ -73,5 +73,6 @@ async function named(model: ServedModel, version: string): Promise<string> {
 
 async function contenderOf({ version, lease }: Borrowed): Promise<Contender> {
   const { name, source } = version
-  return { version: name, bytes: version.session && (await artifactBytes(source.file)), by: lease }
+  const bytes = source.hasNoFiles === true ? undefined : version.session && (await artifactBytes(source.file))
+  return { version: name, bytes, by: lease }
 }

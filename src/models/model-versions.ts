@@ -1,4 +1,5 @@
 import { ServingError } from '../errors.js'
+import { SeenArtifact } from '../execution/seen-artifact.js'
 import type { Configuration } from './configuration.js'
 import { openCustomModel } from './custom-model.js'
 import { Labels } from './labels.js'
@@ -8,13 +9,22 @@ import { quote } from './names.js'
 import { openOnnxModel } from './onnx-model.js'
 import { openPipeline } from './pipeline-model.js'
 import type { VersionSource } from './repository.js'
+import { SeenFolder } from './seen-folder.js'
 import { compareVersions } from './version-order.js'
 import { isLoaded, ModelVersion } from './version.js'
+
+/** What was seen of a version's files, by which of the two depends on what it is made of. */
+interface SeenFiles {
+  readonly artifact: SeenArtifact
+  readonly folder: SeenFolder
+}
 
 /** The versions of a model that are known, loaded or not, by their names and by labels. */
 export class ModelVersions {
   readonly #versions = new Map<string, ModelVersion>()
   readonly labels = new Labels()
+  /** The files of versions that were ready, by version: none is loaded again from others under the same name. */
+  readonly #seen = new Map<string, SeenFiles>()
 
   /** @param onReleased told when nobody holds a version any more, for now */
   constructor(
@@ -76,7 +86,16 @@ export class ModelVersions {
       )
     }
     this.#versions.delete(source.version)
+    this.#seen.delete(source.version)
     this.register([source])
+  }
+
+  /** Has the next load of a version, or without one of any, take its files as they are; not while it is loaded. */
+  readAnew(version?: string): void {
+    for (const name of version === undefined ? this.#seen.keys() : [version]) {
+      const known = this.#versions.get(name)
+      if (known === undefined || !isLoaded(known)) this.#seen.delete(name)
+    }
   }
 
   delete(version: ModelVersion): void {
@@ -91,13 +110,22 @@ export class ModelVersions {
   #versionOf(source: VersionSource): ModelVersion {
     const { logger, cutOff, clock, learnt, residency, onRun } = this.host
     const { model } = this
-    const about = { model, version: source.version }
+    const { version, file } = source
+    const about = { model, version }
+    let seen: SeenFiles
     return new ModelVersion(model, source, {
       ...this.config.options,
       cutOff,
       clock,
       learnt,
-      open: (label, from, observer) => this.#open(label, from, observer),
+      open: (label, from, observer) => {
+        seen = this.#seen.get(version) ?? {
+          artifact: new SeenArtifact(file),
+          folder: new SeenFolder(this.config.path === undefined ? undefined : file),
+        }
+        return this.#open(label, from, observer, seen)
+      },
+      onReady: () => this.#seen.set(version, seen),
       warn: (message) => logger.warn(about, message),
       info: (message) => logger.info(about, message),
       onRun: (version, rows, computeMs) => onRun(model, version, rows, computeMs),
@@ -106,15 +134,20 @@ export class ModelVersions {
     })
   }
 
-  #open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+  #open(
+    label: string,
+    source: VersionSource,
+    observer: LoadObserver,
+    { artifact, folder }: SeenFiles,
+  ): Promise<LoadedModel> {
     const { definition } = this.config
     switch (definition.kind) {
       case 'onnx':
-        return openOnnxModel(label, source, definition.options, observer)
+        return openOnnxModel(label, source, definition.options, observer, artifact)
       case 'custom':
-        return openCustomModel(label, source, definition.options)
+        return folder.load(() => openCustomModel(label, source, definition.options))
       case 'backend':
-        return definition.options.backend.open(label, source.version, observer)
+        return definition.options.backend.open(label, source, observer)
       case 'pipeline':
         return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
           this.host.onRun(this.model, source.version, 1, computeMs),

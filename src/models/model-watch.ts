@@ -185,7 +185,7 @@ export class ModelWatch {
     }
     if (isLoaded(version)) version.changed = isChanged
     else version.changed ||= isChanged
-    // A load that somebody asks for reads what lies there now.
+    // Whether a load may read what lies there now, the load itself sees.
     this.#taken.set(name, isSettled && !isLoaded(version) ? fingerprint : taken)
   }
 

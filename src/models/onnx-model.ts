@@ -8,6 +8,7 @@ import {
 import { asServingError, ServingError } from '../errors.js'
 import { checkRaggedOutputs, raggedFeeds, type RaggedOptions } from '../batching/ragged-feeds.js'
 import { openSession } from '../execution/open-session.js'
+import type { SeenArtifact } from '../execution/seen-artifact.js'
 import type { ModelSignature, Session } from '../execution/session.js'
 import { describe } from '../tensor/tensor.js'
 import { AutomaticProof, isDeclared, statedSafety, type BatchProof } from './batch-safety.js'
@@ -32,6 +33,7 @@ export interface OnnxVersionOptions extends ModelOptions, ExposureOptions, Codec
 
 /**
  * Loads one version of an ONNX model.
+ * @param seen what earlier loads have seen of the artifact
  * @throws ServingError INVALID_MODEL, INVALID_CONFIG, INVALID_CODEC, RUNTIME_MISSING, WORKER_DIED
  */
 export async function openOnnxModel(
@@ -39,6 +41,7 @@ export async function openOnnxModel(
   source: VersionSource,
   options: OnnxVersionOptions,
   observer: LoadObserver,
+  seen?: SeenArtifact,
 ): Promise<LoadedModel> {
   const override = {
     ...(await codecOf(label, source, options)),
@@ -58,6 +61,7 @@ export async function openOnnxModel(
     providers,
     inspect: true,
     learned: observer.learnedLayouts(),
+    seen,
     onMoved: (message) => observer.moved(message),
     onCutOff: (listener) => observer.onCutOff(listener),
     instanceEvents: {

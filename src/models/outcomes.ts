@@ -1,3 +1,4 @@
+import type { Logger } from '../logger.js'
 import type { Agreement } from './agreement.js'
 
 /** How a version dealt with a request that was not the caller's fault. */
@@ -17,7 +18,7 @@ export interface ShadowComparison extends Agreement {
   readonly version: string
 }
 
-/** Who is told what becomes of a model's requests. Neither may throw. */
+/** Who is told what becomes of a model's requests. What it throws is logged, and costs no request anything. */
 export interface OutcomeListener {
   answered?(outcome: RequestOutcome): void
   compared?(comparison: ShadowComparison): void
@@ -26,6 +27,8 @@ export interface OutcomeListener {
 /** Hands on what becomes of requests, to those who listen to their model. */
 export class Outcomes {
   readonly #listeners = new Map<string, Set<OutcomeListener>>()
+
+  constructor(private readonly logger: Logger) {}
 
   get isEmpty(): boolean {
     return this.#listeners.size === 0
@@ -45,10 +48,20 @@ export class Outcomes {
   }
 
   answered(model: string, outcome: RequestOutcome): void {
-    for (const listener of this.#listeners.get(model) ?? []) listener.answered?.(outcome)
+    this.#tell(model, (listener) => listener.answered?.(outcome))
   }
 
   compared(model: string, comparison: ShadowComparison): void {
-    for (const listener of this.#listeners.get(model) ?? []) listener.compared?.(comparison)
+    this.#tell(model, (listener) => listener.compared?.(comparison))
+  }
+
+  #tell(model: string, tell: (listener: OutcomeListener) => void): void {
+    for (const listener of this.#listeners.get(model) ?? []) {
+      try {
+        tell(listener)
+      } catch (thrown) {
+        this.logger.error({ err: thrown, model }, `a listener of the outcomes of ${model} failed`)
+      }
+    }
   }
 }

@@ -7,6 +7,8 @@ export type SourceKind = 'onnx' | 'custom'
 
 /** A version as it lies on disk. */
 export interface VersionSource {
+  /** True of one that does not: it is code, or lies on another server. */
+  readonly hasNoFiles?: true
   readonly version: string
   /** Absolute folder of the version: its `model.json`, tokenizer and the like. */
   readonly dir: string
@@ -14,6 +16,11 @@ export interface VersionSource {
   readonly file: string
   /** Absolute path of the version's own `model.json`, which need not be there. */
   readonly config?: string
+}
+
+/** A version that does not lie on disk. */
+export function withoutFiles(version: string): VersionSource {
+  return { version, dir: resolve('.'), file: resolve('.'), hasNoFiles: true }
 }
 
 /** A name that is safe in paths, URLs and metric labels. */

@@ -85,7 +85,7 @@ export class ServedModel {
     const follower = new FolderFollower(name, parts, host, {
       loadFirst,
       load: (version, options) => this.#load(version, options),
-      applyLabels: () => this.traffic.applyLabels(),
+      applyLabels: () => this.traffic.applyLabels(true),
     })
     this.configuration = config
     this.quarantine = quarantine
@@ -339,7 +339,10 @@ export class ServedModel {
     })
   }
 
-  /** Unloads a version that is not current, or the whole model. @throws ServingError VERSION_NOT_FOUND, CONFLICT */
+  /**
+   * Unloads a version that is not current, or the whole model; its next load takes its files as they are then.
+   * @throws ServingError VERSION_NOT_FOUND, CONFLICT
+   */
   async unload(name?: string): Promise<void> {
     // Its requests may take their time, or never end: that holds up no other change, such as a rollback.
     const unloading = await this.#queue.run(async () =>
@@ -355,7 +358,7 @@ export class ServedModel {
     this.loans.endAll()
     this.#recovery.clear()
     this.traffic.clear()
-    return [this.#versions.unload()]
+    return [this.#versions.unload().then(() => this.#versions.readAnew())]
   }
 
   #unload(version: ModelVersion): Promise<void> {
@@ -369,7 +372,7 @@ export class ServedModel {
     this.#residence.left(name)
     this.loans.end(name)
     this.#recovery.cancel(version)
-    return version.unload()
+    return version.unload().then(() => this.#versions.readAnew(name))
   }
 
   /** Frees every version once its leases have ended, or are cut off. */

@@ -41,6 +41,8 @@ export class Traffic {
   readonly #overruled = new Set<string>()
   /** Versions by the labels that were placed since the options say so. */
   readonly #stated = new Map<string, string>()
+  /** Whether the options have changed, and are not followed in full yet. */
+  #areNew = false
   readonly #retry: Retry
 
   constructor(
@@ -50,7 +52,7 @@ export class Traffic {
   ) {
     this.labels = model.labels
     this.#retry = new Retry(host.clock, () => {
-      void changes.change(() => this.applyLabels()).catch(() => {}) // only where the model is closed
+      void changes.change(() => this.#applyLabels()).catch(() => {}) // only where the model is closed
     })
   }
 
@@ -156,20 +158,30 @@ export class Traffic {
    * Within a change: places the labels that the options state, or that were decided instead, but for those that were set or
    * removed since, and takes away those that the options state no more. One that can't be placed is logged, and tried again
    * later; it keeps nothing else from serving. Never rejects.
+   * @param areNew whether the options have changed: what they ask for is a change then
    */
-  async applyLabels(): Promise<void> {
+  applyLabels(areNew = false): Promise<void> {
+    this.#areNew ||= areNew
+    return this.#applyLabels()
+  }
+
+  async #applyLabels(): Promise<void> {
     if (this.model.current === undefined) return // it was unloaded in the meantime
     const { labels: stated = {} } = this.model.options
     const { labels: decided } = this.host.desired(this.model.name)
     for (const label of Object.keys(decided)) this.#stated.delete(label)
-    for (const label of this.#stated.keys()) if (!Object.hasOwn(stated, label)) this.#withdraw(label)
+    for (const label of this.#stated.keys()) if (!Object.hasOwn(stated, label)) await this.#withdraw(label)
     let isComplete = true
     for (const [label, version] of Object.entries({ ...stated, ...decided })) {
       if (version === null || this.#overruled.has(label) || this.#stated.get(label) === version) continue
       try {
-        await this.#place(label, version)
-        if (Object.hasOwn(decided, label)) this.#overrule(label)
-        else this.#stated.set(label, version)
+        if (Object.hasOwn(decided, label)) {
+          await this.#place(label, version)
+          this.#overrule(label)
+        } else {
+          await this.#recorded({ label, to: version }, () => this.#place(label, version))
+          this.#stated.set(label, version)
+        }
       } catch (error) {
         isComplete = false
         const { message } = asServingError(error)
@@ -180,14 +192,28 @@ export class Traffic {
         )
       }
     }
-    if (isComplete) this.#retry.succeeded()
-    else this.#retry.failed(true)
+    if (!isComplete) return this.#retry.failed(true)
+    this.#retry.succeeded()
+    this.#areNew = false
   }
 
-  #withdraw(label: string): void {
-    this.#stated.delete(label)
-    this.labels.delete(label)
-    this.#changed(`${this.model.name}: the label ${quote(label)} is stated no more`)
+  #withdraw(label: string): Promise<void> {
+    return this.#recorded({ label }, async () => {
+      this.#stated.delete(label)
+      this.labels.delete(label)
+      this.#changed(`${this.model.name}: the label ${quote(label)} is stated no more`)
+    })
+  }
+
+  /** What new options ask for is as much a change as what people do. */
+  async #recorded(
+    { label, to }: { readonly label: string; readonly to?: string },
+    change: () => Promise<unknown>,
+  ): Promise<void> {
+    const from = this.labels.versionOf(label)
+    const draft = { action: 'label', model: this.model.name, label, from, to } as const
+    if (this.#areNew && from !== to) await this.host.changes.record(draft, { actor: 'repository' }, change)
+    else await change()
   }
 
   /** Loads a version that is to be the canary, or throws where it can't be. */

@@ -32,6 +32,8 @@ export interface VersionHost extends RequestBounds {
   onRun?(version: string, rows: number, computeMs: number): void
   /** What is run before the version is ready. Default: nothing. */
   readonly warmUp?: WarmUp | undefined
+  /** Told each time the version was loaded. */
+  onReady?(): void
   /** Told when nobody holds the version any more, for now. */
   onReleased?(): void
   /** Told once the version is no longer in memory. */

@@ -168,6 +168,7 @@ export class ModelVersion {
       this.#loaded = loaded
       this.#loadTimeMs = performance.now() - started
       this.#state = 'ready'
+      this.host.onReady?.()
       void model.batchSafety?.settled.then((verdict) => {
         if (this.#loaded === loaded) this.#tell(verdict)
       })

@@ -6,7 +6,7 @@ import {
   type CircuitBreakerPolicy,
 } from 'cockatiel'
 import { messageOf, ServingError } from '../errors.js'
-import { isServersFault, servingErrorOf } from './remote-error.js'
+import { servingErrorOf } from './remote-error.js'
 import type { CircuitOptions } from './remote-options.js'
 import type { RemoteServer } from './remote-server.js'
 
@@ -64,10 +64,14 @@ export class Endpoint {
     })
   }
 
-  /** A trial that nobody waits for any more has not shown that the server answers. */
+  /**
+   * That a model fails may lie in its input, of which one caller could send as many as shut out all others. A trial that
+   * nobody waits for any more has not shown that the server answers.
+   */
   #isFailure(error: unknown): boolean {
     const isTrial = this.#circuit.state === CircuitState.HalfOpen
-    return isServersFault(error) || (isTrial && ServingError.is(error, 'ABORTED'))
+    const isDown = ServingError.is(error, 'REMOTE_UNAVAILABLE', 'RUN_TIMEOUT')
+    return isDown || (isTrial && ServingError.is(error, 'ABORTED'))
   }
 }
 

@@ -15,10 +15,17 @@ import type { RemoteServer } from './remote-server.js'
 type Request<M extends InferenceMethod> = WrittenOf<(typeof inferenceMethods)[M]['request']>
 type Response<M extends InferenceMethod> = MessageOf<(typeof inferenceMethods)[M]['response']>
 
+/** How a server is reached. */
+export interface GrpcAccess {
+  readonly headers: Readonly<Record<string, string>>
+  readonly maxResponseBytes: number
+}
+
 const channelOptions: Grpc.ChannelOptions = {
   // Tensors are as large as they are.
-  'grpc.max_receive_message_length': -1,
   'grpc.max_send_message_length': -1,
+  // A client that is made anew has a connection of its own.
+  'grpc.use_local_subchannel_pool': 1,
   // A server that is back is not left alone for minutes: who calls has waits of its own.
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 5000,
@@ -28,19 +35,21 @@ const channelOptions: Grpc.ChannelOptions = {
 export class GrpcConnection implements RemoteServer {
   readonly #grpc: typeof Grpc
   readonly #url: string
-  readonly #client: Grpc.Client
+  readonly #connect: () => Grpc.Client
+  #client: Grpc.Client
   readonly #metadata: Grpc.Metadata
 
-  private constructor(grpc: typeof Grpc, url: string, headers: Readonly<Record<string, string>>) {
+  private constructor(grpc: typeof Grpc, url: string, { headers, maxResponseBytes }: GrpcAccess) {
     const [, protocol, target = ''] = /^(?:(grpcs?):\/\/)?(.*)$/.exec(url) ?? []
     const { credentials } = grpc
     this.#grpc = grpc
     this.#url = url
-    this.#client = new grpc.Client(
-      target,
-      protocol === 'grpcs' ? credentials.createSsl() : credentials.createInsecure(),
-      channelOptions,
-    )
+    this.#connect = () =>
+      new grpc.Client(target, protocol === 'grpcs' ? credentials.createSsl() : credentials.createInsecure(), {
+        ...channelOptions,
+        'grpc.max_receive_message_length': maxResponseBytes,
+      })
+    this.#client = this.#connect()
     this.#metadata = new grpc.Metadata()
     for (const [name, value] of Object.entries(headers)) this.#metadata.set(name, value)
   }
@@ -49,7 +58,7 @@ export class GrpcConnection implements RemoteServer {
    * @param url `host:port` or `grpc://host:port`; `grpcs://host:port` for TLS
    * @throws ServingError INVALID_OPTIONS where there is no `@grpc/grpc-js`
    */
-  static async open(url: string, headers: Readonly<Record<string, string>>): Promise<GrpcConnection> {
+  static async open(url: string, access: GrpcAccess): Promise<GrpcConnection> {
     let grpc: typeof Grpc
     try {
       grpc = await import('@grpc/grpc-js')
@@ -60,7 +69,7 @@ export class GrpcConnection implements RemoteServer {
         { cause: error },
       )
     }
-    return new GrpcConnection(grpc, url, headers)
+    return new GrpcConnection(grpc, url, access)
   }
 
   async modelReady(model: string, { version = '', ...options }: ModelCallOptions): Promise<boolean> {
@@ -110,6 +119,16 @@ export class GrpcConnection implements RemoteServer {
     this.#client.close()
   }
 
+  /**
+   * Has the calls after one that was not answered go over a connection of their own: who is gone without a word leaves one on
+   * which nothing is answered for as long as a quarter of an hour. The calls under way stay on theirs.
+   */
+  #leave(client: Grpc.Client): void {
+    if (client !== this.#client) return
+    this.#client = this.#connect()
+    client.close()
+  }
+
   /** @throws InferenceError */
   #call<M extends InferenceMethod>(
     method: M,
@@ -126,7 +145,8 @@ export class GrpcConnection implements RemoteServer {
           new InferenceError('ABORTED', 'the caller aborted the call', { ...about, cause: signal.reason }),
         )
       }
-      const call = this.#client.makeUnaryRequest<Request<M>, Buffer>(
+      const client = this.#client
+      const call = client.makeUnaryRequest<Request<M>, Buffer>(
         `/${inferenceService}/${method}`,
         (value) => encode(requestType as never, value),
         (bytes) => bytes,
@@ -135,7 +155,11 @@ export class GrpcConnection implements RemoteServer {
         { deadline },
         (error, bytes) => {
           signal?.removeEventListener('abort', onAbort)
-          if (error !== null) return reject(grpcErrorOf(this.#grpc, error, about, signal))
+          if (error !== null) {
+            const failure = grpcErrorOf(this.#grpc, error, about, signal)
+            if (failure.code === 'TIMEOUT') this.#leave(client)
+            return reject(failure)
+          }
           try {
             resolve(responseType.read(bytes ?? Buffer.alloc(0)) as Response<M>)
           } catch (cause) {

@@ -15,6 +15,9 @@ const httpStatuses: Partial<Record<keyof typeof Grpc.status, number>> = {
   UNAVAILABLE: 503,
 }
 
+/** What implementations of gRPC say of a message, by the status that means overload otherwise. */
+const tooLarge = /larger than max|exceeds maximum/i
+
 /** What a call failed with. @param about the endpoint and the model */
 export function grpcErrorOf(
   { status }: typeof Grpc,
@@ -32,11 +35,17 @@ export function grpcErrorOf(
   const isServers = Object.keys(metadata.getMap()).length > 0
   if ((code === status.UNAVAILABLE || code === status.CANCELLED) && !isServers)
     return new InferenceError('CONNECTION_FAILED', `no connection: ${details}`, { ...about, cause: error })
+  const isTooLarge = code === status.RESOURCE_EXHAUSTED && tooLarge.test(details)
+  if (isTooLarge && !isServers)
+    return new InferenceError('RESPONSE_TOO_LARGE', `${details} (maxResponseBytes)`, {
+      ...about,
+      cause: error,
+    })
   const [pause] = metadata.get('retry-after')
   return new InferenceError('SERVER_ERROR', `${name}: ${details}`, {
     ...about,
     cause: error,
-    status: httpStatuses[name] ?? 500,
+    status: isTooLarge ? 413 : (httpStatuses[name] ?? 500),
     serverMessage: details,
     retryAfterMs: retryAfterMs(pause === undefined ? null : String(pause)),
   })

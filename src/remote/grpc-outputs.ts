@@ -15,8 +15,16 @@ export function outputsOf(
   endpoint: string,
 ): Feeds {
   const tensors = emptyRecord<Tensor>(true)
+  if (raws.length > 0 && raws.length !== outputs.length) {
+    const counts = `${raws.length} raw contents for ${outputs.length} outputs`
+    throw new InferenceError('INVALID_RESPONSE', `the answer is not as the protocol says: ${counts}`, {
+      model,
+      endpoint,
+    })
+  }
   for (const [i, output] of outputs.entries()) {
     try {
+      if (output.name in tensors) throw new RawMismatch('it is there twice')
       tensors[output.name] = tensorOf(output, raws.length > 0 ? raws[i] : undefined)
     } catch (cause) {
       if (!(cause instanceof RawMismatch)) throw cause

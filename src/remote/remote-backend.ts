@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
@@ -5,6 +6,9 @@ import type { Backend } from '../models/backend.js'
 import { statedSafety } from '../models/batch-safety.js'
 import { VersionCodec, type CodecOptions } from '../models/codec.js'
 import type { LoadedModel, LoadObserver } from '../models/loaded-model.js'
+import { openOnnxModel } from '../models/onnx-model.js'
+import { namePattern, versionAt, withoutFiles, type VersionSource } from '../models/repository.js'
+import { show } from '../options.js'
 import { maxBatchSizeOf, type CustomModelOptions } from '../models/model-config.js'
 import { Endpoint } from './endpoint.js'
 import { Failover } from './failover.js'
@@ -45,10 +49,12 @@ export class RemoteBackend implements Backend {
   }
 
   /** @throws ServingError REMOTE_UNAVAILABLE, RUN_TIMEOUT, INFERENCE_FAILED */
-  async versions(signal: AbortSignal): Promise<readonly string[]> {
-    const { version, remoteVersions, attemptTimeoutMs: timeoutMs = defaults.attemptTimeoutMs } = this.#options
-    if (remoteVersions !== undefined) return Object.keys(remoteVersions)
-    if (version !== undefined) return [version]
+  async versions(signal: AbortSignal): Promise<VersionSource[]> {
+    const { version, remoteVersions } = this.#options
+    const { attemptTimeoutMs: timeoutMs } = this.#limits
+    if (remoteVersions !== undefined)
+      return Promise.all(Object.entries(remoteVersions).map(([name, { source }]) => sourceOf(name, source)))
+    if (version !== undefined) return [withoutFiles(version)]
     const { model, urls } = this.#place
     const endpoints = await this.#endpoints(model, urls, () => {})
     try {
@@ -57,15 +63,18 @@ export class RemoteBackend implements Backend {
         server.modelMetadata(model, { signal, timeoutMs }),
       )
       this.#isUnnamed = versions.length === 0
-      return this.#isUnnamed ? [unnamedVersion] : versions
+      return (this.#isUnnamed ? [unnamedVersion] : namesOf(model, versions)).map(withoutFiles)
     } finally {
       for (const { server } of endpoints) server.close?.()
     }
   }
 
   /** @throws ServingError REMOTE_UNAVAILABLE, MODEL_NOT_READY, INVALID_MODEL, INVALID_CODEC */
-  async open(label: string, version: string, observer: LoadObserver): Promise<LoadedModel> {
-    const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = { ...defaults, ...this.#options }
+  async open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+    const { version } = source
+    const here = this.#options.remoteVersions?.[version]?.source
+    if (here !== undefined) return this.#openHere(label, await versionAt(here, version, 'onnx'), observer)
+    const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = this.#limits
     const place = this.#placeOf(version)
     const { urls } = place
     const onChange = (message: string) => observer.warn(message)
@@ -102,6 +111,29 @@ export class RemoteBackend implements Backend {
     } finally {
       forget()
     }
+  }
+
+  /** Options, with what is left out. */
+  get #limits() {
+    const {
+      concurrency = 8,
+      attemptTimeoutMs = 10_000,
+      retries = 2,
+      healthIntervalMs = 10_000,
+    } = this.#options
+    return { concurrency, attemptTimeoutMs, retries, healthIntervalMs }
+  }
+
+  /** A version that is served in this process. */
+  async #openHere(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+    const { local, task, batching, input, outputs, encode, decode } = this.#options
+    const options = {
+      ...local,
+      ...(task !== undefined && { task }),
+      ...(batching !== undefined && { batching }),
+      ...{ input, outputs, encode, decode },
+    }
+    return openOnnxModel(label, source, options, observer)
   }
 
   #placeOf(version: string): Place {
@@ -142,7 +174,22 @@ export class RemoteBackend implements Backend {
   }
 }
 
-const defaults = { concurrency: 8, attemptTimeoutMs: 10_000, retries: 2, healthIntervalMs: 10_000 } as const
+/** Where a version lies. What is wrong with its files is for its load to say: the others have none of it. */
+async function sourceOf(version: string, source: string | undefined): Promise<VersionSource> {
+  if (source === undefined) return withoutFiles(version)
+  const path = resolve(source)
+  return versionAt(path, version, 'onnx').catch(() => ({ version, dir: path, file: path }))
+}
+
+/** Those that can be names of versions here. @throws ServingError INVALID_MODEL where none can */
+function namesOf(model: string, versions: readonly string[]): readonly string[] {
+  const names = versions.filter((name) => namePattern.test(name) && name !== 'latest')
+  if (names.length > 0) return names
+  throw new ServingError(
+    'INVALID_MODEL',
+    `${model}: the server has versions of no names that can be used here, such as ${show(versions[0])}; give remoteVersions.`,
+  )
+}
 
 /** @throws ServingError INVALID_CODEC */
 function modelOf(label: string, session: RemoteSession, options: BackendOptions): LoadedModel {

@@ -40,6 +40,8 @@ export function servingErrorOf(label: string, error: unknown): ServingError {
         return failed('INVALID_INPUT', `the remote server refused the input${said}`)
       if (modelsFault.includes(status)) return failed('INFERENCE_FAILED', `the remote model failed${said}`)
       return failed('REMOTE_UNAVAILABLE', `the remote server answered ${status ?? 'an error'}${said}`)
+    case 'RESPONSE_TOO_LARGE':
+      return failed('INFERENCE_FAILED', 'the remote server answered with more than maxResponseBytes.')
     default:
       return failed('REMOTE_UNAVAILABLE', 'the remote server gave no answer of the protocol.')
   }

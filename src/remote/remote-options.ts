@@ -1,4 +1,4 @@
-import type { CustomModelOptions, Task } from '../models/model-config.js'
+import type { CustomModelOptions, ModelOptions, Task } from '../models/model-config.js'
 import { customModelFields, modelFields } from '../models/model-config.js'
 import type { Codec, OutputSpec } from '../models/codec.js'
 import { exposureFields, type ExposureOptions } from '../models/exposure.js'
@@ -29,7 +29,18 @@ export interface RemoteVersion {
   readonly version?: string
   /** Default: the model's `urls`. */
   readonly urls?: readonly string[]
+  /**
+   * In the place of the others, an artifact that is served here, in this process: an `.onnx` file, or a folder with one. So a
+   * rollout can go from here to a server, and back.
+   */
+  readonly source?: string
 }
+
+/** How the versions run that are served here. */
+export type LocalOptions = Pick<
+  ModelOptions,
+  'placement' | 'instances' | 'worker' | 'intraOpThreads' | 'session' | 'providers'
+>
 
 /** When a server that fails is left alone. */
 export interface CircuitOptions {
@@ -61,6 +72,8 @@ export interface RemoteAccess {
    * servers. Default: those that the server has.
    */
   readonly remoteVersions?: Readonly<Record<string, RemoteVersion>>
+  /** How the versions with a `source` run: options of ONNX models. Default: theirs. */
+  readonly local?: LocalOptions
   /** Default: `"rest"`. */
   readonly protocol?: 'rest' | 'grpc'
   /** Sent with every request, over gRPC as metadata: an `authorization`, say. Default: none. */
@@ -77,6 +90,8 @@ export interface RemoteAccess {
   readonly healthIntervalMs?: number
   /** Runs under way at once. Default: 8. */
   readonly concurrency?: number
+  /** The largest answer that is taken of a server, inflated, in bytes. Default: 268,435,456. */
+  readonly maxResponseBytes?: number
   /** When a server that fails is left alone. Default: after 5 failures in a row, for 10,000 ms. */
   readonly circuit?: CircuitOptions
 }
@@ -118,7 +133,21 @@ export const circuitFields: Fields<CircuitOptions> = {
   openMs: integer(1, 2 ** 31 - 1),
 }
 
-export const remoteVersionFields: Fields<RemoteVersion> = { model: text, version: text, urls: texts }
+export const remoteVersionFields: Fields<RemoteVersion> = {
+  model: text,
+  version: text,
+  urls: texts,
+  source: text,
+}
+
+const localFields: Fields<LocalOptions> = {
+  placement: modelFields.placement,
+  instances: modelFields.instances,
+  worker: modelFields.worker,
+  intraOpThreads: modelFields.intraOpThreads,
+  session: modelFields.session,
+  providers: modelFields.providers,
+}
 
 const versionsByName: Field<Readonly<Record<string, RemoteVersion>>> = {
   ...record(fields(remoteVersionFields)),
@@ -138,6 +167,7 @@ export const accessFields: Fields<RemoteAccess> = {
     (value) => typeof value === 'string' && namePattern.test(value),
   ),
   remoteVersions: versionsByName,
+  local: fields(localFields),
   protocol: oneOf('rest', 'grpc'),
   headers: provided(
     'an object of texts by name',
@@ -149,6 +179,7 @@ export const accessFields: Fields<RemoteAccess> = {
   retries: integer(0, 100),
   healthIntervalMs: integer(0, 2 ** 31 - 1),
   concurrency: customModelFields.concurrency,
+  maxResponseBytes: integer(1, 2 ** 32),
   circuit: fields(circuitFields),
 }
 

@@ -1,3 +1,4 @@
+import { defaultMaxResponseBytes } from '../client/client-options.js'
 import { InferenceClient } from '../client/inference-client.js'
 import { ServingError } from '../errors.js'
 import type { OutputSpec } from '../models/codec.js'
@@ -5,6 +6,7 @@ import type { Json, Model } from '../models/definition.js'
 import { checkFields } from '../options.js'
 import { GrpcConnection } from './grpc-connection.js'
 import { RemoteBackend } from './remote-backend.js'
+import { objection } from './remote-objection.js'
 import { accessFields, remoteFields, type RemoteAccess, type RemoteOptions } from './remote-options.js'
 import type { RemoteServer } from './remote-server.js'
 
@@ -29,34 +31,6 @@ export function remote<P = Json, O = unknown, const S extends OutputSpec = Outpu
   return { kind: 'backend', options: { ...withoutAccess(options), backend } } as unknown as Model<I, O>
 }
 
-/** How the addresses of each protocol look, and what a message says of that. */
-const addresses = {
-  rest: [/^https?:\/\//, 'http://host:port or https://host'],
-  grpc: [/^(grpcs?:\/\/)?[^/]+$/, 'host:port, grpc://host:port or grpcs://host:port'],
-} as const
-
-/** What of the options is missing, or does not go together. */
-function objection(options: Partial<RemoteAccess>): string | undefined {
-  const { url, urls, model, version, remoteVersions = {}, protocol, binary } = options
-  const versions = Object.values(remoteVersions)
-  const hasUrls = versions.length > 0 && versions.every((each) => each.urls !== undefined)
-  if (model === undefined) return 'model is missing; it must be the name of the model on its server.'
-  if (url !== undefined && urls !== undefined) return 'url and urls say the same; leave out one of them.'
-  if (url === undefined && urls === undefined && !hasUrls)
-    return 'url or urls is missing: where the model is.'
-  if (version !== undefined && versions.length > 0)
-    return 'version and remoteVersions say the same; leave out one of them.'
-  if (protocol === 'grpc' && binary !== undefined) return 'binary is of REST: over gRPC tensors go as bytes.'
-  const all = [
-    ...(urls ?? []),
-    ...(url === undefined ? [] : [url]),
-    ...versions.flatMap((each) => each.urls ?? []),
-  ]
-  const [address, expected] = addresses[protocol ?? 'rest']
-  const wrong = all.find((each) => !address.test(each))
-  return wrong === undefined ? undefined : `"${wrong}" is no address of the form ${expected}.`
-}
-
 /** What the core reads of the options: all but how the model is reached. */
 function withoutAccess(options: object): object {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !Object.hasOwn(accessFields, name)))
@@ -67,7 +41,9 @@ function connector({
   protocol = 'rest',
   headers = {},
   binary,
+  maxResponseBytes = defaultMaxResponseBytes,
 }: RemoteAccess): (url: string) => RemoteServer | Promise<RemoteServer> {
-  if (protocol === 'grpc') return (url) => GrpcConnection.open(url, headers)
-  return (url) => new InferenceClient({ url, headers, retries: 0, ...(binary !== undefined && { binary }) })
+  if (protocol === 'grpc') return (url) => GrpcConnection.open(url, { headers, maxResponseBytes })
+  const options = { headers, maxResponseBytes, retries: 0, ...(binary !== undefined && { binary }) }
+  return (url) => new InferenceClient({ url, ...options })
 }

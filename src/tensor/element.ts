@@ -48,8 +48,10 @@ function integerElement(min: number, max: number): (value: unknown) => unknown {
 }
 
 function bigintElement(min: bigint, max: bigint): (value: unknown) => unknown {
+  const [lowest, highest] = [Number(min), Number(max)]
   return (value) => {
-    if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) {
+    const isRounded = Number.isInteger(value) && !Number.isSafeInteger(value)
+    if (isRounded && Number(value) >= lowest && Number(value) <= highest) {
       throw new ElementMismatch('a bigint where it is beyond 2^53 (a number has lost digits already)')
     }
     const integer =

@@ -2,7 +2,8 @@ import type { Logger } from '../logger.js'
 import type { Scored } from '../models/classification.js'
 import type { Awaitable } from '../models/codec.js'
 import { custom, type AnyModel } from '../models/definition.js'
-import { createServing, type At, type In, type Out, type Serving } from '../serving.js'
+import { createServing } from '../create-serving.js'
+import type { At, In, Out, Serving } from '../serving.js'
 
 /** What stands in for a model: its answer, a function that gives it, or the error that it fails with. */
 export type Stub<I, O> = StubAnswer<O> | Error | ((input: I) => Awaitable<StubAnswer<O>>)

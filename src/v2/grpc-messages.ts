@@ -73,6 +73,12 @@ export const modelInferResponse = new Message({
 })
 export type ModelInferResponse = MessageOf<typeof modelInferResponse>
 
+/** The answer to one request of a stream: what is wrong with it is said beside its answer. */
+export const modelStreamInferResponse = new Message({
+  error_message: string(1),
+  infer_response: message(2, modelInferResponse),
+})
+
 const configInput = new Message({ name: string(1), data_type: uint32(2), dims: int64s(4) })
 const configOutput = new Message({ name: string(1), data_type: uint32(2), dims: int64s(3) })
 const instanceGroup = new Message({ name: string(1), count: uint32(2), kind: uint32(4) })

@@ -20,4 +20,9 @@ export const inferenceMethods = {
 
 export type InferenceMethod = keyof typeof inferenceMethods
 
+/** The one call of which requests and answers go on. */
+export const inferenceStreams = {
+  ModelStreamInfer: { request: messages.modelInferRequest, response: messages.modelStreamInferResponse },
+} as const
+
 export const inferenceService = 'inference.GRPCInferenceService'

@@ -23,17 +23,17 @@ export interface InferRequest {
   readonly parameters: RequestParameters
   /** Tensors in memory of their own. */
   readonly inputs: Feeds
-  /** In the order in which they are wanted; undefined: all that there are. */
+  /** In the order in which they are wanted, at least one; undefined: all that there are. */
   readonly outputs: readonly RequestedOutput[] | undefined
 }
 
 /**
- * Reads an inference request.
+ * Reads an inference request. A field that may be left out may as well be null, as clients made of classes send it.
  * @param raw what follows the JSON; undefined where the body is JSON alone
  * @throws ServingError INVALID_REQUEST, INVALID_INPUT; it names the tensor, what was expected and what came
  */
 export function readInferRequest(message: JsonMessage, raw?: RawBytes): InferRequest {
-  const { id } = message.fields
+  const id = message.fields.id ?? undefined
   if (id !== undefined && typeof id !== 'string')
     throw invalidRequest(`id must be a text; got ${showLeaf(id)}.`)
   const parameters = readParameters(parametersOf(message.fields, 'the request'))
@@ -77,11 +77,12 @@ function readTensor(name: string, entry: JsonFields, raw: RawBytes | undefined):
   }
   const shape = readShape(entry.shape, label)
   const parameters = parametersOf(entry, label)
-  const { binary_data_size: size } = parameters
-  if (size !== undefined && entry.data !== undefined)
+  const size = parameters.binary_data_size ?? undefined
+  const data = entry.data ?? undefined
+  if (size !== undefined && data !== undefined)
     throw invalidRequest(`${label} has both data and binary_data_size; send one of them.`)
   return size === undefined
-    ? readData(name, dtype, shape, entry.data)
+    ? readData(name, dtype, shape, data)
     : readRaw(label, dtype, shape, rawOf(label, size, raw))
 }
 
@@ -149,9 +150,10 @@ function readOutputs(
   { outputs }: JsonFields,
   { binaryOutputs }: RequestParameters,
 ): readonly RequestedOutput[] | undefined {
-  if (outputs === undefined) return undefined
+  const list = asList(outputs ?? [], 'outputs')
+  if (list.length === 0) return undefined
   const names = new Set<string>()
-  return asList(outputs, 'outputs').map((value, i) => {
+  return list.map((value, i) => {
     const entry = asFields(value, `outputs[${i}]`)
     const name = asName(entry.name, `outputs[${i}].name`)
     if (names.has(name)) throw invalidRequest(`output "${name}" is asked for twice.`)
@@ -164,14 +166,14 @@ function readOutputs(
 }
 
 function classesOf({ classification: count }: JsonFields, label: string): number | undefined {
-  if (count === undefined || count === 0) return undefined
+  if (count === undefined || count === null || count === 0) return undefined
   if (typeof count === 'number' && Number.isInteger(count) && count > 0) return count
   throw invalidRequest(`${label}: classification must be a number of classes; got ${showLeaf(count)}.`)
 }
 
 /** The parameters of a request, an input or an output. */
-function parametersOf({ parameters = {} }: JsonFields, whose: string): JsonFields {
-  const fields = asFields(parameters, `${whose}: parameters`)
+function parametersOf({ parameters }: JsonFields, whose: string): JsonFields {
+  const fields = asFields(parameters ?? {}, `${whose}: parameters`)
   const shared = Object.keys(fields).find((name) => name.startsWith('shared_memory_'))
   if (shared === undefined) return fields
   throw invalidRequest(

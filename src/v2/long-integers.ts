@@ -3,9 +3,14 @@ export const quote = 0x22
 const minus = 0x2d
 const backslash = 0x5c
 
+/** The fewest digits of an integer that JSON.parse may round, and the most of one of 64 bits. */
+const fewestDigits = 16
+const mostDigits = 20
+
 /**
- * A valid JSON text in which each integer of 16 or more digits is a string that begins with `marker`: JSON.parse
- * would round it. What has a fraction or an exponent stays.
+ * A valid JSON text in which each integer of 16 to 20 digits is a string that begins with `marker`: JSON.parse
+ * would round it. What has a fraction or an exponent stays, and what no 64 bits hold: to read millions of digits would
+ * take seconds.
  */
 export function markLongIntegers(text: string, marker: string): string {
   let marked = ''
@@ -20,7 +25,7 @@ export function markLongIntegers(text: string, marker: string): string {
       while (isDigit(text.charCodeAt(i))) i++
       if (isPartOfNumber(text.charCodeAt(i))) {
         while (isPartOfNumber(text.charCodeAt(i)) || isDigit(text.charCodeAt(i))) i++
-      } else if (i - digits >= 16) {
+      } else if (i - digits >= fewestDigits && i - digits <= mostDigits) {
         const start = text.charCodeAt(digits - 1) === minus ? digits - 1 : digits
         marked += `${text.slice(done, start)}"${marker}${text.slice(start, i)}"`
         done = i

@@ -48,7 +48,7 @@ function count(parameters: JsonFields, name: string): number {
 
 /** A parameter that is true or false; undefined where it is not there. @param whose the one that has it, for messages */
 export function flag(parameters: JsonFields, name: string, whose: string): boolean | undefined {
-  const value = parameters[name]
+  const value = parameters[name] ?? undefined
   if (value === undefined || typeof value === 'boolean') return value
   throw invalidRequest(`${whose}: the parameter ${name} must be true or false; got ${showLeaf(value)}.`)
 }

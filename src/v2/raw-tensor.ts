@@ -13,21 +13,25 @@ const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** A tensor's bytes: of numbers the tensor's own memory, not a copy. */
 export function toRaw({ dtype, data }: Tensor): Uint8Array {
-  if (dtype === 'string') return joinTexts(data.map((text) => textEncoder.encode(text)))
+  if (dtype === 'string') return joinTexts(data)
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }
 
-function joinTexts(texts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(texts.reduce((sum, { length }) => sum + 4 + length, 0))
+/** Into one array of the most that they may be, for one of each text would cost many times as much as the text. */
+function joinTexts(texts: readonly string[]): Uint8Array {
+  const bytes = new Uint8Array(texts.reduce((sum, { length }) => sum + 4 + length * mostBytesPerUnit, 0))
   const view = new DataView(bytes.buffer)
   let at = 0
   for (const text of texts) {
-    view.setUint32(at, text.length, true)
-    bytes.set(text, at + 4)
-    at += 4 + text.length
+    const { written } = textEncoder.encodeInto(text, bytes.subarray(at + 4))
+    view.setUint32(at, written, true)
+    at += 4 + written
   }
-  return bytes
+  return bytes.slice(0, at)
 }
+
+/** A code unit of UTF-16 is at most so many bytes of UTF-8. */
+const mostBytesPerUnit = 3
 
 /**
  * The tensor that bytes are. Numbers share the bytes' memory where those lie at a multiple of the element's size, and are

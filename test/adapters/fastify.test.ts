@@ -9,12 +9,13 @@ import fastify, {
   type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify'
-import { createServing, onnx } from 'mlserving'
+import { createServing, custom, onnx } from 'mlserving'
 import fastifyServing, { mlServing } from 'mlserving/fastify'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { Gate } from '../contract/serving.js'
 import { temporaryFolder } from '../execution/support.js'
 import { ask, json, post } from '../http/client.js'
+import { EventClient } from '../http/event-client.js'
 import { temporaryRepository, writeInto } from '../models/temporary-repository.js'
 import { identityModel } from '../onnx/models.js'
 
@@ -226,6 +227,28 @@ describe('closing the app', () => {
     const closed = app.close()
     gate.open()
     expect(json(await answer)).toMatchObject({ prediction: 'late' })
+    await closed
+  })
+})
+
+describe('closing the app with a stream that has no end', () => {
+  function endless() {
+    return custom({
+      unchecked: true,
+      load: () => null,
+      async *stream() {
+        for (;;) yield await Promise.resolve('x'.repeat(2 ** 16))
+      },
+    })
+  }
+
+  test('cuts it off after drainTimeoutMs, where the plugin made the serving', async () => {
+    const app = fastify()
+    await app.register(mlServing, { drainTimeoutMs: 20, models: { endless: endless() } })
+    const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+    using client = await EventClient.post(origin, '/models/endless/stream', {})
+    const closed = app.close()
+    expect((await client.rest()).at(-1)).toMatchObject({ name: 'error', data: { code: 'CLOSED' } })
     await closed
   })
 })

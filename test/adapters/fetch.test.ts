@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { GET, POST } from '../../examples/app/route.js'
 import { serving as exampleServing } from '../../examples/app/serving.js'
+import { HandStream } from '../hand-stream.js'
 import { quietLogger } from '../models/quiet-logger.js'
 
 const serving = createServing({
@@ -123,6 +124,18 @@ test("the host's context may read a clone of the body", async () => {
   }
   const response = await mlServing(serving, { context })(predict())
   expect(await response.json()).toMatchObject({ request_id: 'of-21', prediction: 42 })
+})
+
+test('a stream that the app drops is ended after maxStallMs', async () => {
+  const hand = new HandStream()
+  await using streams = createServing({
+    logger: quietLogger(),
+    models: { hand: custom({ unchecked: true, load: () => null, stream: hand.stream }) },
+  })
+  const answer = mlServing(streams, { maxStallMs: 20 })(predict('http://a/models/hand/stream'))
+  await hand.give('first')
+  expect((await answer).status).toBe(200)
+  await hand.ended()
 })
 
 test("errors: 'host' rejects with the error", async () => {

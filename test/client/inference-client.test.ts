@@ -70,6 +70,9 @@ describe('a request', () => {
   it.each([
     ['no tensor', { x: [1, 2] }, 'input "x" is no tensor'],
     ['too few elements', { x: { dtype: 'float32', shape: [3], data: Float32Array.of(1) } }, 'holds 3 values'],
+    ['no dtype', { x: { dtype: 'constructor', shape: [1], data: [1] } }, 'the dtype must be one of bool,'],
+    ['a parameter of no text', { x: { ...inputs.x, parameters: { a: 1n } } }, 'of input "x" must be a text'],
+    ['no inputs', undefined, 'inputs are missing'],
     ['another array', { x: { dtype: 'float32', shape: [1], data: [1] } }, 'must be a Float32Array'],
     ['NaN in JSON', { x: float32([NaN]) }, 'JSON has no NaN'],
     ['half a pair', { x: strings(['\ud800']) }, 'half a surrogate pair'],
@@ -87,6 +90,25 @@ describe('a request', () => {
     const client = new InferenceClient({ url: server.url, binary: false })
     await client.infer('a/b', { inputs, version: '1 x' })
     expect(server.seen).toHaveLength(1)
+  })
+
+  it('is not made for names that would lead to another path', async () => {
+    const server = await scripted({})
+    const client = new InferenceClient({ url: server.url, binary: false })
+    for (const name of ['', '.', '..', '\ud800']) {
+      await expect(client.infer(name, { inputs })).rejects.toThrow('the model must be a name')
+      await expect(client.modelReady(name)).rejects.toMatchObject({ code: 'INVALID_REQUEST' })
+      await expect(client.infer('m', { inputs, version: name })).rejects.toThrow('the version must be a name')
+    }
+    expect(server.seen).toEqual([])
+  })
+
+  it('has parameters that JSON can carry', async () => {
+    const client = new InferenceClient({ url: 'http://127.0.0.1:1', binary: false })
+    const message = 'the parameter "a" of the request must be a text, a boolean or a finite number; got NaN'
+    await expect(client.infer('m', { inputs, parameters: { a: NaN } })).rejects.toThrow(message)
+    const outputs = [{ name: 'y', parameters: { b: null as never } }]
+    await expect(client.infer('m', { inputs, outputs })).rejects.toThrow('"b" of output "y" must be')
   })
 })
 
@@ -155,6 +177,11 @@ describe('an answer', () => {
 
   const output = { name: 'p', datatype: 'FP32', shape: [1], parameters: { binary_data_size: 4 } }
   const four = new Uint8Array(4)
+  const text = { name: 't', datatype: 'BYTES', shape: [1], data: ['a'] }
+  const deep = (depth: number) => {
+    const data = JSON.parse('['.repeat(depth) + '1' + ']'.repeat(depth)) as unknown
+    return { name: 'd', datatype: 'FP32', shape: new Array<number>(depth).fill(1), data }
+  }
   it.each<[string, Act, string]>([
     ['no JSON', json('<html>'), 'it is no JSON'],
     ['a list', json('[]'), 'its JSON is no object'],
@@ -177,6 +204,8 @@ describe('an answer', () => {
     ],
     ['with a text', json({ ...answer, outputs: [{ ...output, parameters: {}, data: ['1'] }] }), 'got "1"'],
     ['of a wrong header', json(answer, 200, { 'inference-header-content-length': '9999' }), '9999'],
+    ['of too many dimensions', json({ ...answer, outputs: [deep(65)] }), 'has no shape'],
+    ['with an output twice', json({ ...answer, outputs: [text, text] }), 'output "t" is there twice'],
   ])('%s is INVALID_RESPONSE', async (_, act, message) => {
     const server = await scripted({ [infer]: act })
     const call = new InferenceClient({ url: server.url, binary: true }).infer('m', { inputs })
@@ -214,6 +243,11 @@ describe('an error', () => {
     expect(make({ retries: -1 })).toThrow('retries must be an integer')
     expect(make({ fetch: 1 })).toThrow('fetch must be a function')
     expect(make({ binary: 'yes' })).toThrow('binary must be true or false')
+    expect(make({ maxResponseBytes: 0 })).toThrow('maxResponseBytes must be an integer')
+    expect(make({ headers: 'a: b' })).toThrow('headers must be an object')
+    expect(make({ headers: { a: undefined } })).toThrow('headers["a"] must be a text that HTTP can carry')
+    expect(make({ headers: { a: 'b\nc' } })).toThrow('headers["a"] must be')
+    expect(make({ headers: { 'Content-Length': '3' } })).toThrow('headers must be without content-length')
   })
 })
 
@@ -222,6 +256,7 @@ describe('a call', () => {
 
   it.each<[string, Act]>([
     ['hangs up before an answer', hangUp],
+    ['answers 429', json('', 429)],
     ['answers 502', json('', 502)],
     ['answers 503', json({ error: 'busy' }, 503, { 'retry-after': '0' })],
     ['answers 504', json({ error: 'late' }, 504)],
@@ -267,6 +302,14 @@ describe('a call', () => {
     await expect(call).rejects.toMatchObject({ code: 'TIMEOUT', endpoint: server.url })
     await expect(call).rejects.toThrow('no answer within 50 ms')
     expect(server.seen).toHaveLength(1)
+  })
+
+  it.each([0, NaN, Infinity, 2 ** 31])('is not begun with a timeoutMs of %d', async (timeoutMs) => {
+    const server = await scripted({})
+    const call = clientOf(server.url).infer('m', { inputs }, { timeoutMs })
+    await expect(call).rejects.toMatchObject({ code: 'INVALID_OPTIONS' })
+    await expect(call).rejects.toThrow('timeoutMs must be an integer from 1 to 2147483647')
+    expect(server.seen).toEqual([])
   })
 
   it('ends at its timeoutMs in the midst of an answer, and of its retries', async () => {
@@ -341,6 +384,7 @@ describe('health', () => {
       '/v2/health/live': json(''),
       '/v2/health/ready': json('', 400),
       '/v2/models/m/ready': [json({ name: 'm', ready: true }), json('', 503)],
+      '/v2/models/o/ready': [json({ name: 'o', ready: false }), json('null')],
       '/v2/models/m/versions/2/ready': json('', 401),
     })
     const client = new InferenceClient({ url: server.url })
@@ -349,8 +393,10 @@ describe('health', () => {
     expect(await client.modelReady('m')).toBe(true)
     expect(await client.modelReady('m')).toBe(false)
     expect(await client.modelReady('n')).toBe(false)
+    expect(await client.modelReady('o')).toBe(false)
+    expect(await client.modelReady('o')).toBe(true)
     await expect(client.modelReady('m', { version: '2' })).rejects.toMatchObject({ status: 401 })
-    expect(server.seen).toHaveLength(6)
+    expect(server.seen).toHaveLength(8)
     await server.close()
     await expect(client.serverLive()).rejects.toMatchObject({ code: 'CONNECTION_FAILED' })
   })

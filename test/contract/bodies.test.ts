@@ -66,6 +66,8 @@ describe.each(hosts)('$name', ({ start }) => {
     ['text', { headers: type, body: 'hello' }, 'the body is not JSON: '],
     ['half of an object', { headers: type, body: '{"x":[1,2' }, 'the body is not JSON: '],
     ['NaN', { headers: type, body: '{"x":[NaN,2,3]}' }, 'the body is not JSON: '],
+    ['NaN', { headers: type, body: '{"x":[1, NaN]}' }, 'is not valid JSON; JSON has no NaN and no Infinity'],
+    ['infinity', { headers: type, body: '{"x":-Infinity}' }, '; JSON has no NaN and no Infinity'],
     ['a form', { headers: type, body: 'x=1&x=2&x=3' }, 'the body is not JSON: '],
     ['a list', { headers: type, body: '[[1,2,3]]' }, 'the body must be a JSON object; got a list of 1.'],
     ['a number', { headers: type, body: '5' }, 'the body must be a JSON object; got 5.'],

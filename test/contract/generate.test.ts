@@ -40,6 +40,11 @@ describe.each(hosts)('$name', ({ start }) => {
               rows.map(({ text_input: text }) => ({ text_output: `<${text}>`, tokens: 3 })),
           }),
           hand: custom({ unchecked: true, load: () => null, stream: hand.stream }),
+          fails: custom({
+            unchecked: true,
+            load: () => null,
+            run: () => Promise.reject(new Error('swordfish')),
+          }),
           number: custom({ unchecked: true, load: () => null, stream: () => [5] }),
           unexposed: custom({ load: () => null, stream: () => [] }),
         },
@@ -86,6 +91,32 @@ describe.each(hosts)('$name', ({ start }) => {
     },
   )
 
+  test('generate_stream answers in one piece where the model answers at once', async () => {
+    using client = await EventClient.post(host.origin, '/v2/models/whole/generate_stream', {
+      text_input: 'a',
+    })
+    const name = { model_name: 'whole', model_version: '1' }
+    expect(await client.rest()).toEqual([
+      { name: 'message', data: { ...name, text_output: '<a>', done: false } },
+      { name: 'message', data: { ...name, text_output: '', done: true } },
+    ])
+  })
+
+  test.each(['application/x-www-form-urlencoded', 'text/plain', 'application/octet-stream'])(
+    'the body is JSON where its type is %s, as curl sends it',
+    async (type) => {
+      for (const path of ['generate', 'generate_stream']) {
+        const answer = await post(
+          host.origin,
+          `/v2/models/llm/${path}`,
+          { text_input: 'a b' },
+          { 'content-type': type },
+        )
+        expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"text_output":"A ')])
+      }
+    },
+  )
+
   test('a piece comes as soon as it is made, and an error in the middle is told', async () => {
     const answer = EventClient.post(host.origin, '/v2/models/hand/generate_stream', { text_input: '' })
     await hand.give({ text_output: 'so far', more: 1 })
@@ -115,7 +146,9 @@ describe.each(hosts)('$name', ({ start }) => {
     ['/v2/models/llm/generate', { text_input: '', bang: 1 }, 400, 'llm@1: bang:'],
     ['/v2/models/llm/generate', '{', 400, 'the body is not JSON'],
     ['/v2/models/unexposed/generate', { text_input: '' }, 403, '`input` schema'],
-    ['/v2/models/whole/generate_stream', { text_input: '' }, 400, 'no answers item by item'],
+    ['/v2/models/number/generate_stream', { text_input: '' }, 500, 'the server failed'],
+    ['/v2/models/none/generate_stream', { text_input: '' }, 404, 'no model "none"'],
+    ['/v2/models/fails/generate_stream', { text_input: '' }, 500, 'the server failed'],
     ['/v2/models/number/generate', { text_input: '' }, 500, 'the server failed'],
   ])('%s of %j is an error of the protocol', async (at, body, status, message) => {
     const answer = await post(host.origin, at, body)

@@ -1,6 +1,6 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { createServing, custom, onnx, pipeline } from 'mlserving'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { routes } from '../../src/http/routes.js'
 import type { AnyServing } from '../../src/serving.js'
@@ -74,6 +74,11 @@ function operations({ paths }: Document): string[] {
 const templated = ({ method, path }: { method: string; path: string }) =>
   `${method} ${path.replace(/:(\w+)/g, '{$1}')}`
 
+/** The components that say what models take. */
+function inputsOf({ components }: Document): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(components.schemas).filter(([name]) => name.startsWith('input.')))
+}
+
 describe.each(hosts)('$name', ({ start }) => {
   test('GET /openapi.json is valid OpenAPI, and describes every route', async () => {
     await using host = await start(serving, { admin: { token: 'a-token-of-the-test' } })
@@ -81,7 +86,9 @@ describe.each(hosts)('$name', ({ start }) => {
     expect(answer.status).toBe(200)
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
     const document = json(answer) as unknown as Document
-    const { valid, errors } = await new Validator().validate(structuredClone(document) as object as Record<string, unknown>)
+    const { valid, errors } = await new Validator().validate(
+      structuredClone(document) as object as Record<string, unknown>,
+    )
     expect([valid, errors]).toEqual([true, undefined])
     expect(operations(document).sort()).toEqual(routes.map(templated).sort())
     expect(document.info).toEqual({ title: 'mlserving', version: expect.stringMatching(/^\d/) })
@@ -124,7 +131,7 @@ describe.each(hosts)('$name', ({ start }) => {
       anyOf: [row, { type: 'array', items: row }],
     }
     const numbers = { type: 'object', required: ['x'], properties: { x } }
-    expect(document.components.schemas).toEqual({
+    expect(inputsOf(document)).toEqual({
       'input.numbers': { title: 'The input of numbers', ...numbers },
       'input.chain': { title: 'The input of chain', ...numbers },
       'input.text': {
@@ -148,8 +155,44 @@ describe.each(hosts)('$name', ({ start }) => {
         ...['chain', 'numbers', 'text', 'tree'].map((model) => ({
           $ref: `#/components/schemas/input.${model}`,
         })),
-        expect.objectContaining({ type: 'object', additionalProperties: true }),
+        { $ref: `#/components/schemas/${path.endsWith('stream') ? 'StreamRequest' : 'PredictRequest'}` },
       ])
+    }
+  })
+
+  test('has what routes share once, as components that generators make types of', async () => {
+    await using host = await start(serving, { admin: { token: 'a-token-of-the-test' } })
+    const { paths, components } = json(await ask(host.origin, '/openapi.json')) as unknown as Document
+    expect(Object.keys(components.schemas)).toEqual(
+      expect.arrayContaining([
+        'Problem',
+        'Prediction',
+        'Model',
+        'ModelVersion',
+        'InferRequest',
+        'InferError',
+      ]),
+    )
+    const problem = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } }
+    expect(paths['/predict']?.post?.responses['4XX']?.content).toEqual(problem)
+    expect(JSON.stringify(paths)).not.toContain('"title":"')
+  })
+
+  test('follows what changes: a model that is loaded, and where it is asked for', async () => {
+    const source = temporaryRepository({ '1/model.onnx': identityModel() })
+    const early = createServing({
+      logger: quietLogger(),
+      models: { late: onnx({ source, placement: 'inline', lazy: true }) },
+    })
+    onTestFinished(() => early.close())
+    await using host = await start(asAny(early), { also: [{ prefix: '/twin' }] })
+    const documentAt = async (path: string) => json(await ask(host.origin, path)) as unknown as Document
+    expect(inputsOf(await documentAt('/openapi.json'))).toEqual({})
+    await early.predict('late', { x: [1, 2, 3] })
+    for (const path of ['/openapi.json', '/twin/openapi.json', '/openapi.json']) {
+      const document = await documentAt(path)
+      expect(Object.keys(inputsOf(document))).toEqual(['input.late'])
+      expect(document.servers).toEqual([{ url: path.startsWith('/twin') ? '/twin' : '/' }])
     }
   })
 
@@ -171,6 +214,10 @@ describe.each(hosts)('$name', ({ start }) => {
     expect(components.securitySchemes).toEqual({ token: { type: 'http', scheme: 'bearer' } })
     const load = paths['/admin/models/{model}/versions/{version}/load']?.post
     expect(load).toMatchObject({ security: [{ token: [] }], requestBody: { required: false } })
+    const infer = paths['/v2/models/{model}/infer']?.post
+    const types = ['application/json', 'application/octet-stream']
+    expect(Object.keys(infer?.requestBody?.content ?? {})).toEqual(types)
+    expect(Object.keys(infer?.responses['200']?.content ?? {})).toEqual(types)
     expect(paths['/admin/models/{model}/switch']?.post?.requestBody?.required).toBe(true)
     expect(predict?.security).toBeUndefined()
   })

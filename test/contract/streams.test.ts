@@ -1,5 +1,6 @@
 import { createServing, custom } from 'mlserving'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { setTimeout as later } from 'node:timers/promises'
 import { z } from 'zod'
 import type { AnyServing } from '../../src/serving.js'
 import { HandStream } from '../hand-stream.js'
@@ -102,7 +103,7 @@ describe.each(hosts)('$name', ({ start }) => {
     expect(client.status).toBe(200)
     expect(client.headers).toMatchObject({
       'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-store',
+      'cache-control': 'no-store, no-transform',
       'x-request-id': 'id-1',
     })
     expect(client.headers).not.toHaveProperty('content-length')
@@ -272,6 +273,29 @@ describe.each(hosts)('$name', ({ start }) => {
     client.hangUp()
     await vi.waitFor(async () => expect(await requestsByStatus()).toEqual({ aborted: 1 }))
     expect(made).toBeLessThanOrEqual(before + 1)
+  })
+
+  test('a caller who takes nothing for maxStallMs is given up, and told once it reads on', async () => {
+    await using ownHost = await start(serving, { maxStallMs: 300 })
+    using client = await EventClient.post(ownHost.origin, '/models/large/stream', { count: 1000 })
+    await vi.waitFor(async () => expect(await requestsByStatus()).toEqual({ aborted: 1 }), 20_000)
+    expect(made).toBeLessThan(1000)
+    expect((await client.rest()).at(-1)).toMatchObject({
+      name: 'error',
+      data: { code: 'TIMEOUT', detail: expect.stringContaining('300 ms (maxStallMs)') },
+    })
+  })
+
+  test('a caller who waits longer than maxStallMs for an item is not', async () => {
+    await using ownHost = await start(serving, { maxStallMs: 20 })
+    const answer = EventClient.post(ownHost.origin, path, input)
+    await hand.give(1)
+    using client = await answer
+    expect(await client.next()).toMatchObject({ data: 1 })
+    await later(100)
+    await hand.give(2)
+    await hand.end()
+    expect((await client.rest()).map(({ data }) => data)).toMatchObject([2, { items: 2 }])
   })
 
   test('the deadline that the host gives a caller ends the stream', async () => {

@@ -7,7 +7,7 @@ import { temporaryFolder } from '../execution/support.js'
 import { ask, type Answer } from '../http/client.js'
 import { quietLogger } from '../models/quiet-logger.js'
 import { writeInto } from '../models/temporary-repository.js'
-import { identityModel } from '../onnx/models.js'
+import { identityModel, loopModel } from '../onnx/models.js'
 import { errorOf, float32Bytes, infer, inferBinary, partsOf } from '../v2/client.js'
 import { hosts, type Mounting } from './hosts.js'
 import { asAny } from './serving.js'
@@ -18,6 +18,8 @@ const logger = quietLogger()
 
 beforeAll(async () => {
   writeInto(folder, 'm/1/model.onnx', identityModel({ shape: ['batch', 'n'] }))
+  writeInto(folder, 'slow/1/model.onnx', loopModel({ ms: 300 }))
+  writeInto(folder, 'slow/model.json', { placement: 'thread', batching: false, instances: 1 })
   serving = asAny(createServing({ repository: folder, logger }))
   await serving.ready()
 })
@@ -51,6 +53,44 @@ describe.each(hosts)('$name', ({ start }) => {
     [{ timeout: 60_000_001, own: 'word', other: true }, { timeoutMs: 60_001 }],
   ])('takes %j as %j', async (parameters, expected) => {
     expect(await optionsOf(parameters)).toMatchObject(expected)
+  })
+
+  test('who has no time left, or hangs up, leaves the queue, and the next is answered', async () => {
+    await using host = await start(serving)
+    const slow = { inputs: [{ name: 'x', shape: [1, 4], datatype: 'FP32', data: [1, 2, 3, 4] }] }
+    const queued = async () => {
+      const { text } = await ask(host.origin, '/metrics')
+      return Number(/^model_queue_rows{model="slow"[^}]*} (\d+)$/m.exec(text)?.[1])
+    }
+    const runs = async () => {
+      const { text } = await ask(host.origin, '/v2/models/slow/stats')
+      const { model_stats: stats } = JSON.parse(text) as { model_stats: { execution_count: number }[] }
+      return stats[0]?.execution_count ?? 0
+    }
+    const before = await runs()
+    const running = infer(host.origin, 'slow', slow)
+    const hurried = infer(host.origin, 'slow', { ...slow, parameters: { timeout: 50_000 } })
+    const gone = new AbortController()
+    const many = 30
+    const hungUp = Array.from({ length: many }, () =>
+      fetch(`${host.origin}/v2/models/slow/infer`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(slow),
+        signal: gone.signal,
+      }),
+    )
+    const outcomes = Promise.allSettled(hungUp)
+    await expect.poll(queued).toBeGreaterThan(0)
+    gone.abort()
+    expect((await outcomes).some((outcome) => outcome.status === 'rejected')).toBe(true)
+    const { status } = await hurried
+    // It waits in vain, or is told so at once where runs have been measured.
+    expect([503, 504]).toContain(status)
+    await expect.poll(queued).toBe(0)
+    expect((await running).status).toBe(200)
+    expect((await infer(host.origin, 'slow', slow)).status).toBe(200)
+    expect((await runs()) - before).toBeLessThan(many)
   })
 
   test('takes 0 as the default', async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { status } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
 import { statuses } from '../../adapters/grpc/status.js'
-import { inferenceMethods } from '../../src/v2/grpc-service.js'
+import { inferenceMethods, inferenceStreams } from '../../src/v2/grpc-service.js'
 
 const page = readFileSync(new URL('../../docs/grpc.md', import.meta.url), 'utf8')
 
@@ -16,5 +16,7 @@ test('docs/grpc.md has the status of each error', () => {
 })
 
 test('docs/grpc.md names every call', () => {
-  expect(Object.keys(inferenceMethods).filter((name) => !page.includes(`\`${name}\``))).toEqual([])
+  expect(
+    Object.keys({ ...inferenceMethods, ...inferenceStreams }).filter((name) => !page.includes(`\`${name}\``)),
+  ).toEqual([])
 })

@@ -33,7 +33,10 @@ import {
   latencyFields,
 } from '../../src/rollout/rollout-options.js'
 import { startRolloutFields } from '../../src/models/rollout-changes.js'
-import { predictFields, predictManyFields, predictStreamFields, servingFields } from '../../src/serving.js'
+import { predictManyFields } from '../../src/predict-many.js'
+import { predictStreamFields } from '../../src/predict-stream.js'
+import { predictFields } from '../../src/prediction.js'
+import { servingFields } from '../../src/serving-options.js'
 import { validationFields } from '../../src/validation/validate.js'
 import { replicaFields } from '../../src/state/replica-options.js'
 import {
@@ -67,7 +70,7 @@ const { name: _, ...providers } = Object.assign({}, ...Object.values(providerFie
 export const sections: Readonly<Record<string, Section>> = {
   'createServing()': {
     fields: without(servingFields),
-    documentedBy: ['src/serving.ts#ServingOptions', 'src/serving.ts#CreateServingOptions'],
+    documentedBy: ['src/serving-options.ts#ServingOptions', 'src/serving-options.ts#CreateServingOptions'],
   },
   watch: { fields: without(watchFields), documentedBy: ['src/models/watch-options.ts#WatchOptions'] },
   'source: { url, sha256 }': {
@@ -110,6 +113,7 @@ export const sections: Readonly<Record<string, Section>> = {
       fetch: { expected: 'a function' },
       timeoutMs: { expected: 'an integer from 1 to 2147483647' },
       retries: { expected: 'an integer from 0 to 100' },
+      maxResponseBytes: { expected: 'an integer from 1 to 4294967296' },
       binary: { expected: 'true or false' },
     },
     documentedBy: ['src/client/client-options.ts#InferenceClientOptions'],

@@ -1,6 +1,9 @@
 import { createServing } from 'mlserving'
 import { remote } from 'mlserving/remote'
 import { afterAll, expect, test } from 'vitest'
+import { temporaryFolder } from '../execution/support.js'
+import { writeInto } from '../models/temporary-repository.js'
+import { identityModel } from '../onnx/models.js'
 import { V2Server } from '../remote/v2-server.js'
 
 const [triton, spare, newer] = [
@@ -46,8 +49,33 @@ await shop.models.canary('ranking', { version: 'new', percent: 5 })
 await shop.models.switchVersion('ranking', 'new')
 // #endregion
 
+const here = `${temporaryFolder()}/ranking/7`
+writeInto(here, 'model.onnx', identityModel({ shape: ['n', 2] }))
+
+// #region local
+const grown = createServing({
+  models: {
+    ranking: remote({
+      model: 'm',
+      current: 'here',
+      remoteVersions: {
+        here: { source: here }, // './models/ranking/7'
+        triton: { urls: [triton.url], version: '2' },
+      },
+      local: { intraOpThreads: 1 },
+    }),
+  },
+})
+await grown.ready()
+await grown.models.shadow('ranking', { version: 'triton', fraction: 0.1 })
+await grown.models.canary('ranking', { version: 'triton', percent: 5 })
+await grown.models.switchVersion('ranking', 'triton')
+await grown.models.rollback('ranking') // to this process again
+// #endregion
+
 afterAll(async () => {
   await serving.close()
+  await grown.close()
   await shop.close()
   await Promise.all([spare.stop(), newer.stop()])
 })
@@ -55,6 +83,10 @@ afterAll(async () => {
 test('the code of docs/remote.md does what its comments say', async () => {
   expect(prediction).toEqual([2, 4])
   expect(meta).toMatchObject({ model: 'vision', version: '2' })
+  expect(await grown.predict('ranking', image)).toMatchObject({
+    prediction: [1, 2],
+    meta: { version: 'here' },
+  })
   await triton.stop()
   expect((await serving.predict('animal', image)).prediction).toBe('dog')
   expect((await shop.predict('ranking', image)).meta.version).toBe('new')

@@ -24,7 +24,11 @@ const sha256 = (...parts: readonly Uint8Array[]) =>
 
 it('gives the digest of a file, and finds no coupling where there is none', async () => {
   const path = write('mlp.onnx', mlp())
-  expect(await inspectionOf(path)).toEqual({ coupling: undefined, sha256: sha256(readFileSync(path)) })
+  expect(await inspectionOf(path)).toEqual({
+    coupling: undefined,
+    sha256: sha256(readFileSync(path)),
+    externalData: [],
+  })
 })
 
 it('digests the numbers in other files as well', async () => {
@@ -34,6 +38,7 @@ it('digests the numbers in other files as well', async () => {
   expect(await inspectionOf(write('external.onnx', bytes))).toEqual({
     coupling: undefined,
     sha256: sha256(bytes, numbers),
+    externalData: ['numbers.bin'],
   })
 })
 
@@ -41,6 +46,7 @@ it('gives no digest where the numbers in other files are not to be had', async (
   expect(await inspectionOf(write('missing.onnx', addExternal('missing.bin')))).toEqual({
     coupling: undefined,
     sha256: undefined,
+    externalData: ['missing.bin'],
   })
 })
 
@@ -58,6 +64,7 @@ it('digests a file that is too large to be looked into, and says that it was not
   expect(await inspectionOf(write('large.onnx', bytes), 2 * 1024 * 1024)).toEqual({
     coupling: 'the graph could not be looked at: the file is larger than 2 MiB',
     sha256: sha256(bytes),
+    externalData: [],
   })
 })
 

@@ -13,7 +13,10 @@ function opened(bytes = mlp([4, 2], 1)) {
   const path = join(root, 'model.onnx')
   const seen = new SeenArtifact(path)
   const open = () =>
-    seen.session(async () => ({ inspection: await inspect(await ModelFile.read(path, inspectedBytes)) }))
+    seen.session(async () => ({
+      inspection: await inspect(await ModelFile.read(path, inspectedBytes)),
+      close: async () => {},
+    }))
   return { root, path, open }
 }
 
@@ -45,6 +48,6 @@ test('a first session that fails says nothing of the file', async () => {
   const seen = new SeenArtifact(path)
   await expect(seen.session(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
   writeInto(root, 'model.onnx', mlp([4, 2], 2))
-  await seen.session(async () => ({ inspection: undefined }))
+  await seen.session(async () => ({ inspection: undefined, close: async () => {} }))
   await open()
 })

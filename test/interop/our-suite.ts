@@ -79,12 +79,6 @@ export function isOurOwn(client: () => TritonClient, subject: () => Subject): vo
     expect((await under.infer({ model: identity, inputs: { x } })).tensors['y']).toEqual(x)
   })
 
-  it('refuses a stream of gRPC, which it does not have', async () => {
-    if (client().transport === 'http' || client().style === 'aio') return
-    const [outcome] = await client().inferOverStream([{ model: identity, inputs: { x } }])
-    expect(outcome).toMatchObject({ error: { kind: 'server', status: 'StatusCode.UNIMPLEMENTED' } })
-  })
-
   it('refuses sequences', async () => {
     const options = { sequence_id: 7, sequence_start: true }
     const { status, message } = await failureOf(client().infer({ model: identity, inputs: { x }, options }))

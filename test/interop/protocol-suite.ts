@@ -233,6 +233,22 @@ function infers(client: () => TritonClient): void {
     )
   })
 
+  it('answers the requests of a stream of gRPC in their order, wrong ones too', async () => {
+    if (client().transport === 'http' || client().style === 'aio') return
+    const inferences = Array.from({ length: 5 }, (_, i) => {
+      const inputs = { x: numbers([1 + (i % 3), 3], i + 1) }
+      return { model: i === 2 ? 'nobody' : identity, inputs, options: { request_id: `${i}` } }
+    })
+    const outcomes = await client().inferOverStream(inferences)
+    expect(outcomes).toMatchObject(
+      inferences.map(({ inputs, model }, i) =>
+        model === identity
+          ? { value: { id: `${i}`, tensors: { y: inputs['x'] } } }
+          : { error: { kind: 'server', message: expect.stringContaining(model) } },
+      ),
+    )
+  })
+
   describe.each(['gzip', 'deflate'])('compressed by %s', (algorithm) => {
     const large = numbers([500, 3])
     const isGrpc = () => client().transport === 'grpc'

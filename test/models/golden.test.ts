@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { onnx } from '../../src/models/definition.js'
-import { createServing } from '../../src/serving.js'
+import { createServing } from '../../src/create-serving.js'
 
 /** A line of `golden.jsonl`: what a version answers, as another onnxruntime than ours computed it. */
 interface GoldenCase {

@@ -18,6 +18,11 @@ const standard = { version: 1, vendor: 'test', validate: (value: unknown) => ({ 
 type AnySchema = StandardSchemaV1<never, never>
 
 describe('the JSON Schema of an input', () => {
+  test('is made once, since to make it costs more than the rest of a document', async () => {
+    const input = z.object({ n: z.string() })
+    expect(await schemaOf(input as AnySchema)).toBe(await schemaOf(input as AnySchema))
+  })
+
   test('is that of what callers send, rather than of what becomes of it', async () => {
     expect(await schemaOf(z.object({ n: z.string().transform(Number) }) as AnySchema)).toMatchObject({
       properties: { n: { type: 'string' } },
@@ -41,6 +46,7 @@ describe('the JSON Schema of an input', () => {
   test.each<[string, object]>([
     ['has no way to say it', { '~standard': standard }],
     ['takes what no JSON is', z.object({ when: z.date() })],
+    ['gives what no JSON is', { '~standard': standard, toJSONSchema: () => ({ default: 1n }) }],
   ])('is not there where the schema %s', async (_, schema) => {
     expect(await schemaOf(schema as AnySchema)).toBeUndefined()
   })
@@ -69,7 +75,7 @@ describe('the JSON Schema of metadata', () => {
       ],
       inputs: [
         tensorValue('amount', 'float32', ['batch', 1]),
-        tensorValue('name', 'string', ['batch']),
+        tensorValue('name', 'string', ['']),
         tensorValue('flag', 'bool', ['batch', 'any', 2]),
       ],
       outputs: [
@@ -91,7 +97,7 @@ describe('the JSON Schema of metadata', () => {
           description: of('float32 [batch, 1]'),
           anyOf: [{ type: 'number' }, amount, { type: 'array', items: amount }],
         },
-        name: { description: of('string [batch]'), anyOf: [text, { type: 'array', items: text }] },
+        name: { description: of('string [?]'), anyOf: [text, { type: 'array', items: text }] },
         flag: { description: of('bool [batch, any, 2]'), anyOf: [flags, { type: 'array', items: flags }] },
       },
     })

@@ -521,9 +521,17 @@ describe('model.json', () => {
     const { manager, clock } = await watching(root)
     expect(manager.get('m').labels).toEqual({ stable: '1', old: '1', ours: '1' })
     await manager.setLabel('m', 'ours', '2')
+    const changes: ModelChange[] = []
+    manager.onChange((change) => changes.push(change))
     writeInto(root, 'm/model.json', { labels: { stable: '2', next: '2', ours: '1' } })
     await clock.settle()
     await vi.waitFor(() => expect(manager.get('m').labels).toEqual({ stable: '2', next: '2', ours: '2' }))
+    const repository = { action: 'label', actor: 'repository', result: 'success' }
+    expect(changes).toMatchObject([
+      { ...repository, label: 'old', from: '1', to: undefined },
+      { ...repository, label: 'stable', from: '1', to: '2' },
+      { ...repository, label: 'next', from: undefined, to: '2' },
+    ])
   })
 
   it('that is broken changes nothing and is told, until it is mended', async () => {

@@ -283,3 +283,17 @@ test('a listener is told of answers, of failures that are not the callers, and o
   await ask(serving, ['good'])
   expect(outcomes).toHaveLength(2)
 })
+
+test('a listener of outcomes that throws costs no request its answer, and is logged', async () => {
+  const { serving, logger } = versionsOfCode((version) => version)
+  await serving.ready()
+  serving.models.onOutcome('m', {
+    answered: () => {
+      throw new Error('full')
+    },
+  })
+  expect(await ask(serving, ['good'])).toEqual(['1'])
+  expect(logger.entries.filter(({ level }) => level === 'error')).toMatchObject([
+    { message: 'a listener of the outcomes of m failed' },
+  ])
+})

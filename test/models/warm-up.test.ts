@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { custom, onnx } from '../../src/models/definition.js'
 import type { ModelManagerOptions } from '../../src/models/manager-options.js'
-import { createServing } from '../../src/serving.js'
+import { createServing } from '../../src/create-serving.js'
 import { float32 } from '../../src/tensor/tensor.js'
 import {
   addInt64,

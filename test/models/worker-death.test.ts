@@ -4,9 +4,9 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { ModelManager } from '../../src/models/manager.js'
 import { temporaryFolder } from '../execution/support.js'
 import { ManualClock } from '../manual-clock.js'
-import { identityModel } from '../onnx/models.js'
+import { identityModel, mlp } from '../onnx/models.js'
 import { quietLogger } from './quiet-logger.js'
-import { temporaryRepository } from './temporary-repository.js'
+import { temporaryRepository, writeInto } from './temporary-repository.js'
 
 const fake = vi.hoisted(() => ({ path: '' }))
 vi.mock('../../src/execution/runtime.js', () => ({ findRuntime: () => fake.path }))
@@ -26,10 +26,8 @@ async function setUp() {
   const clock = new ManualClock()
   const manager = new ModelManager({ logger: quietLogger(), clock })
   onTestFinished(() => manager.close())
-  manager.start(
-    temporaryRepository({ 'm/1/model.onnx': identityModel(), 'm/2/model.onnx': identityModel() }),
-    new Map(),
-  )
+  const root = temporaryRepository({ 'm/1/model.onnx': identityModel(), 'm/2/model.onnx': identityModel() })
+  manager.start(root, new Map())
   await manager.load('m', '1')
   const ask = async (first: number, version?: string) => {
     const lease = await manager.lease('m', version)
@@ -43,6 +41,7 @@ async function setUp() {
   return {
     clock,
     manager,
+    root,
     ask,
     status: (version: string) => [...manager.status()].find((status) => status.version === version),
     state: (version: string) => manager.get('m').versions.find((v) => v.version === version)?.state,
@@ -190,4 +189,17 @@ it('a rollout beside a stable version whose worker died twice pauses until that 
   clock.advance(500)
   await expect.poll(() => state('2')).toBe('ready')
   await expect.poll(() => manager.rolloutOf('m')?.phase).toBe('running')
+})
+
+it('a version whose worker died twice is not loaded again from other files under its name', async () => {
+  const { clock, manager, ask, state, root } = await setUp()
+  for (const _ of [1, 2]) await expect(ask(666, '1')).rejects.toMatchObject({ code: 'WORKER_DIED' })
+  expect(state('1')).toBe('failed')
+  writeInto(root, 'm/1/model.onnx', mlp())
+  await expect(manager.load('m', '1')).rejects.toThrow('has changed since it was loaded')
+  clock.advance(60_000)
+  expect(state('1')).toBe('failed')
+  writeInto(root, 'm/1/model.onnx', identityModel())
+  await manager.load('m', '1')
+  expect(await ask(1, '1')).toMatchObject({ x: { data: Float32Array.of(1, 0, 0) } })
 })

@@ -81,6 +81,15 @@ describe('a remote model', () => {
     expect(meta.version).toBe('1')
   })
 
+  it('passes over versions whose names can be none here', async () => {
+    const server = await V2Server.start(['1'], { versions: ['', '../x', 'latest', '1', { a: 1 }] })
+    const serving = servingOf({ url: server.url })
+    await serving.ready()
+    expect(serving.models.get('m').versions.map(({ version }) => version)).toEqual(['1'])
+    const odd = await V2Server.start(['latest'])
+    await expect(servingOf({ url: odd.url }).ready()).rejects.toThrow('such as "latest"; give remoteVersions')
+  })
+
   it('is the one version that is asked for', async () => {
     const server = await V2Server.start(['1', '2', '3'])
     const serving = servingOf({ url: server.url, version: '2' })
@@ -317,6 +326,16 @@ describe('failover', () => {
     )
   })
 
+  it('has the defaults of options that are undefined', async () => {
+    const server = await V2Server.start()
+    const undefinedOptions = { retries: undefined, concurrency: undefined, attemptTimeoutMs: undefined }
+    const serving = servingOf({ url: server.url, ...(undefinedOptions as object) })
+    await serving.ready()
+    server.fault = 'busy'
+    await expect(serving.predict('m', input)).rejects.toMatchObject({ code: 'REMOTE_UNAVAILABLE' })
+    expect(server.asked).toHaveLength(3)
+  })
+
   it('does not ask the same server again whose model failed, or took too long', async () => {
     const server = await V2Server.start()
     const serving = servingOf({ url: server.url, attemptTimeoutMs: 500 })
@@ -394,8 +413,8 @@ describe('the circuit', () => {
     const serving = servingOf({ url: server.url, retries: 0, circuit }, {}, loggerOf(warnings))
     await serving.ready()
     vi.useFakeTimers({ toFake: ['Date'] })
-    server.fault = 'broken'
-    for (const _ of [1, 2]) await expect(serving.predict('m', input)).rejects.toThrow('out of memory')
+    server.fault = 'busy'
+    for (const _ of [1, 2]) await expect(serving.predict('m', input)).rejects.toThrow('503: busy')
     expect(warnings).toEqual([expect.stringContaining(`${server.url} is left alone for 30000 ms`)])
     await expect(serving.predict('m', input)).rejects.toMatchObject({
       code: 'REMOTE_UNAVAILABLE',
@@ -405,15 +424,15 @@ describe('the circuit', () => {
     expect(server.asked).toHaveLength(2)
     // Half open: one request tries, fails, and the circuit is open again.
     vi.setSystemTime(Date.now() + 30_000)
-    await expect(serving.predict('m', input)).rejects.toThrow('out of memory')
+    await expect(serving.predict('m', input)).rejects.toThrow('503: busy')
     await expect(serving.predict('m', input)).rejects.toThrow('left alone')
     expect(server.asked).toHaveLength(3)
     server.fault = 'none'
     vi.setSystemTime(Date.now() + 30_000)
     expect((await serving.predict('m', input)).prediction).toEqual([1, 2])
     expect(warnings.at(-1)).toContain('answers again')
-    server.fault = 'broken'
-    await expect(serving.predict('m', input)).rejects.toThrow('out of memory')
+    server.fault = 'busy'
+    await expect(serving.predict('m', input)).rejects.toThrow('503: busy')
     server.fault = 'none'
     expect((await serving.predict('m', input)).prediction).toEqual([1, 2])
   })
@@ -424,7 +443,7 @@ describe('the circuit', () => {
     const serving = servingOf({ urls: [first.url, second.url], circuit })
     await serving.ready()
     vi.useFakeTimers({ toFake: ['Date'] })
-    first.fault = 'broken'
+    first.fault = 'busy'
     for (let i = 0; i < 5; i++) expect((await serving.predict('m', input)).prediction).toEqual([1, 2])
     expect([first.asked.length, second.asked.length]).toEqual([1, 5])
     vi.setSystemTime(Date.now() + 1000)
@@ -441,12 +460,14 @@ describe('the circuit', () => {
     expect(first.asked).toHaveLength(2)
   })
 
-  it('is not opened by inputs at fault, nor by callers who give up', async () => {
+  it('is not opened by inputs at fault or that the model fails on, nor by callers who give up', async () => {
     const server = await V2Server.start()
     const serving = servingOf({ url: server.url, circuit: { failures: 1 } })
     await serving.ready()
     server.fault = 'refuses'
     await expect(serving.predict('m', input)).rejects.toMatchObject({ code: 'INVALID_INPUT' })
+    server.fault = 'broken'
+    await expect(serving.predict('m', input)).rejects.toMatchObject({ code: 'INFERENCE_FAILED' })
     server.fault = 'hang'
     await expect(serving.predict('m', input, { timeoutMs: 20 })).rejects.toMatchObject({ code: 'TIMEOUT' })
     server.fault = 'none'
@@ -465,6 +486,15 @@ describe('remote()', () => {
     [{ version: '1', remoteVersions: { a: {} } }, 'version and remoteVersions say the same'],
     [{ remoteVersions: { '/': {} } }, 'remoteVersions must be an object of versions by name'],
     [{ protocol: 'grpc', binary: true }, 'binary is of REST'],
+    [{ url: 'http://a:99999' }, 'url must be an http:// or https:// address'],
+    [{ url: 'http://me:secret@a' }, 'which go into the headers'],
+    [{ headers: { a: 'b\nc' } }, 'headers["a"] must be a text that HTTP can carry'],
+    [{ model: '..' }, 'the model must be a name'],
+    [{ remoteVersions: { a: { version: '..' } } }, 'the version must be a name'],
+    [{ maxResponseBytes: 0 }, 'maxResponseBytes must be'],
+    [{ protocol: 'grpc', url: 'a:99999' }, '"a:99999" is no address of the form host:port'],
+    [{ protocol: 'grpc', url: 'a:1', headers: { 'a-bin': 'b' } }, '"a-bin" is no name of metadata'],
+    [{ protocol: 'grpc', url: 'a:1', headers: { a: 'é' } }, 'the value of "a" must be of printable ASCII'],
     [{ protocol: 'grpc' }, '"http://a" is no address of the form host:port'],
     [{ retrys: 1 }, 'Did you mean "retries"?'],
     [{ circuit: { openMs: 0 } }, 'circuit: openMs must be'],

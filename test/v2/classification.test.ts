@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Tensor } from '../../src/tensor/tensor.js'
 import { topClasses } from '../../src/v2/classification.js'
@@ -30,6 +31,30 @@ test('there are no more than there are classes, and none in no rows', () => {
 
 test('classes have their labels, as far as there are any', () => {
   expect(topClasses(scores(floats([1, 2], 1, 2), true, ['cat']), 2).data).toEqual(['2:1', '1:0:cat'])
+})
+
+test('they are those that come first in the order of all', () => {
+  const few = fc.constantFrom(0, -0, 1, 2, NaN, Infinity, -Infinity)
+  fc.assert(
+    fc.property(fc.array(few, { maxLength: 12 }), fc.integer({ min: 1, max: 13 }), (values, most) => {
+      const rank = (i: number) => (Number.isNaN(values[i]) ? 1 : 0)
+      const order = values.map((_, i) => i)
+      order.sort(
+        (a, b) =>
+          rank(a) - rank(b) || (values[a] === values[b] ? 0 : (values[b] ?? 0) - (values[a] ?? 0)) || a - b,
+      )
+      const { data } = topClasses(scores(floats([1, values.length], ...values)), most)
+      expect(data.map((each) => Number(each.split(':')[1]))).toEqual(order.slice(0, most))
+    }),
+  )
+})
+
+test('more classes than anybody reads are refused, in all rows together', () => {
+  const many = floats([2, 40_000], ...new Array<number>(80_000).fill(1))
+  expect(topClasses(scores(many), 30_000).shape).toEqual([2, 30_000])
+  expect(() => topClasses(scores(many), 1e300)).toThrow(
+    'output "y": at most 65536 classes can be asked for; 40000 of each of 2 rows are 80000.',
+  )
 })
 
 test('without rows all elements are the scores of one', () => {

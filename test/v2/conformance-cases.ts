@@ -1,4 +1,5 @@
 import type * as Ort from 'onnxruntime-node'
+import { fromFloat16 } from '../../src/tensor/float16.js'
 import type { DType, Tensor } from '../../src/tensor/tensor.js'
 import { elementCount, typedArrays } from '../../src/tensor/tensor.js'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
@@ -70,6 +71,16 @@ const extremes = {
   int64: [-(2n ** 63n), 2n ** 63n - 1n, 2n ** 53n + 1n],
   uint64: [0n, 2n ** 64n - 1n, 2n ** 53n + 1n],
   bool: [0, 1],
+}
+
+/** What JSON can say of a tensor: without NaN and infinities. */
+export function finite(tensor: Tensor): Tensor {
+  const { dtype, shape, data } = tensor
+  if (dtype === 'float32' || dtype === 'float64')
+    return { dtype, shape, data: data.map((value) => (Number.isFinite(value) ? value : 0.1)) } as Tensor
+  if (dtype === 'float16')
+    return { dtype, shape, data: data.map((bits) => (Number.isFinite(fromFloat16(bits)) ? bits : 1)) }
+  return tensor
 }
 
 process.env.ORT_DISABLE_TELEMETRY = '1'

@@ -1,12 +1,10 @@
-import { createServer } from 'node:http'
 import { createServing } from 'mlserving'
-import { mlServing } from 'mlserving/express'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fromFloat16 } from '../../src/tensor/float16.js'
 import { elementCount, typedArrays, type Tensor } from '../../src/tensor/tensor.js'
 import { datatypes } from '../../src/v2/datatype.js'
 import { toRaw } from '../../src/v2/raw-tensor.js'
-import { listen, type RunningHost } from '../contract/hosts.js'
+import { hosts, type RunningHost } from '../contract/hosts.js'
 import { asAny } from '../contract/serving.js'
 import { temporaryFolder } from '../execution/support.js'
 import { quietLogger } from '../models/quiet-logger.js'
@@ -14,12 +12,15 @@ import { writeInto } from '../models/temporary-repository.js'
 import { identityModel } from '../onnx/models.js'
 import type { AnyServing } from '../../src/serving.js'
 import { infer, inferBinary, partsOf } from './client.js'
-import { conformanceModels, runtimeAnswers } from './conformance-cases.js'
+import { conformanceModels, finite, runtimeAnswers } from './conformance-cases.js'
 
 const models = conformanceModels()
 const folder = temporaryFolder()
 let serving: AnyServing
-let host: RunningHost
+let doors: RunningHost[]
+let asked = 0
+/** Each request asks the next door. */
+const origin = () => doors[asked++ % doors.length]?.origin ?? ''
 const fileOf = (name: string) => `${folder}/${name}/1/model.onnx`
 const count = { models: models.length, raw: 0, json: 0, binary: 0 }
 
@@ -30,24 +31,13 @@ beforeAll(async () => {
   }
   serving = asAny(createServing({ repository: folder, logger: quietLogger() }))
   await serving.ready()
-  const handler = mlServing(serving)
-  host = await listen(createServer((req, res) => handler(req, res, () => res.writeHead(404).end())))
+  doors = await Promise.all(hosts.map(({ start }) => start(serving)))
 })
 afterAll(async () => {
-  await host[Symbol.asyncDispose]()
+  await Promise.all(doors.map((door) => door[Symbol.asyncDispose]()))
   await serving.close()
   console.log(`conformance: ${JSON.stringify(count)}`)
 })
-
-/** What JSON can say of a tensor: without NaN and infinities. */
-function finite(tensor: Tensor): Tensor {
-  const { dtype, shape, data } = tensor
-  if (dtype === 'float32' || dtype === 'float64')
-    return { dtype, shape, data: data.map((value) => (Number.isFinite(value) ? value : 0.1)) } as Tensor
-  if (dtype === 'float16')
-    return { dtype, shape, data: data.map((bits) => (Number.isFinite(fromFloat16(bits)) ? bits : 1)) }
-  return tensor
-}
 
 /** The elements as JSON, flat. */
 function literals(tensor: Tensor): string[] {
@@ -114,7 +104,7 @@ describe.each(models)('$name', (model) => {
       const raw = toRaw(tensor)
       const inputs = [{ ...input(tensor), parameters: { binary_data_size: raw.length } }]
       const request = { inputs, parameters: { binary_data_output: true } }
-      const answer = await inferBinary(host.origin, name, request, [raw])
+      const answer = await inferBinary(origin(), name, request, [raw])
       expect(answer.status, answer.text).toBe(200)
       const { head, raws } = partsOf(answer)
       expect(head.outputs[0]).toMatchObject({
@@ -138,7 +128,7 @@ describe.each(models)('$name', (model) => {
       const flat = literals(tensor)
       for (const data of new Set([`[${flat.join(',')}]`, nested(flat, tensor.shape)])) {
         const head = JSON.stringify(input(tensor)).slice(0, -1)
-        const answer = await infer(host.origin, name, `{"inputs":[${head},"data":${data}}]}`)
+        const answer = await infer(origin(), name, `{"inputs":[${head},"data":${data}}]}`)
         expect(answer.status, answer.text.slice(0, 500)).toBe(200)
         expect(partsOf(answer).head.outputs[0]).toMatchObject({ shape: right.shape })
         expect(sameNumbers(written(answer.text), literals(right), right)).toBe(true)
@@ -151,7 +141,7 @@ describe.each(models)('$name', (model) => {
     for (const tensor of tensors.slice(0, 3)) {
       const raw = toRaw(tensor)
       const inputs = [{ ...input(tensor), parameters: { binary_data_size: raw.length } }]
-      const answer = await inferBinary(host.origin, name, { inputs }, [raw])
+      const answer = await inferBinary(origin(), name, { inputs }, [raw])
       const expected = literals(tensor).map((literal) => (/NaN|Infinity/.test(literal) ? 'null' : literal))
       const right = dtype === 'string' ? literals(tensor) : expected
       expect(sameNumbers(written(answer.text), right, tensor)).toBe(true)

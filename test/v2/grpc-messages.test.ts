@@ -113,6 +113,14 @@ const cases: [name: string, type: MessageType<unknown, object>, values: fc.Arbit
       ...(raw_input_contents && { raw_output_contents: raw_input_contents }),
     })),
   ],
+  [
+    'ModelStreamInferResponse',
+    messages.modelStreamInferResponse,
+    fc.record(
+      { error_message: text, infer_response: fc.record({ id: text, parameters }, { requiredKeys: [] }) },
+      { requiredKeys: [] },
+    ),
+  ],
   ['InferTensorContents', messages.tensorContents, contents],
   [
     'ModelStatisticsResponse',
@@ -200,6 +208,20 @@ test('a message that comes in parts is one, and of a parameter the last value co
   expect(all).toEqual(new Map([['p', -5n]]))
 })
 
+test('an entry of a map that has no value has an empty one, and one without a key an empty key', () => {
+  const entries = [
+    [0x22, 3, 0x0a, 1, 0x70],
+    [0x22, 4, 0x12, 2, 0x08, 1],
+  ]
+  const { parameters: read } = messages.inferTensor.read(Uint8Array.from(entries.flat()))
+  expect(read).toEqual(
+    new Map([
+      ['p', undefined],
+      ['', true],
+    ]),
+  )
+})
+
 test('fields that nobody knows are passed over', () => {
   const later = Buffer.from([
     0x98,
@@ -238,6 +260,13 @@ test.each([
   ['packed integers that are cut off', [0x2a, 0x03, 0x1a, 0x01, 0x80]],
 ])('%s is refused', (_what, given) => {
   expect(() => messages.modelInferRequest.read(Uint8Array.from(given))).toThrow(MalformedMessage)
+})
+
+test('what is wrong is said with the names of the fields that it is in', () => {
+  const message = Uint8Array.of(0x2a, 5, 0x2a, 3, 0x42, 1, 0xff)
+  expect(() => messages.modelInferRequest.read(message)).toThrow(
+    'inputs.contents.bytes_contents: field 8 is no UTF-8',
+  )
 })
 
 test('a message of many entries that are nearly nothing is refused', () => {

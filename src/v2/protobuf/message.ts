@@ -44,14 +44,24 @@ export class Message<F extends Fields> implements MessageType<Read<F>, Written<F
   read(bytes: Uint8Array): Read<F> {
     const reader = new Reader(bytes)
     const states: Record<string, unknown> = {}
-    while (reader.nextField()) {
-      const known = this.#byNumber.get(reader.field)
-      if (known === undefined) reader.skip()
-      else states[known[0]] = known[1].read(reader, states[known[0]])
-    }
     const read: Record<string, unknown> = {}
-    for (const [name, field] of this.#fields)
-      read[name] = name in states ? field.finish(states[name]) : field.absent
+    /** The field that is read. */
+    let name: string | undefined
+    try {
+      while (reader.nextField()) {
+        const known = this.#byNumber.get(reader.field)
+        name = known?.[0]
+        if (known === undefined) reader.skip()
+        else states[known[0]] = known[1].read(reader, states[known[0]])
+        name = undefined
+      }
+      for (const [each, field] of this.#fields) {
+        name = each
+        read[name] = name in states ? field.finish(states[name]) : field.absent
+      }
+    } catch (error) {
+      throw name !== undefined && error instanceof MalformedMessage ? error.within(name) : error
+    }
     return read as Read<F>
   }
 

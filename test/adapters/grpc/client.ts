@@ -2,8 +2,9 @@ import {
   Client,
   credentials,
   type ClientOptions,
-  type Metadata,
+  Metadata,
   type ServiceError,
+  type StatusObject,
   type CallOptions,
 } from '@grpc/grpc-js'
 import { onTestFinished } from 'vitest'
@@ -88,6 +89,30 @@ export class TestClient {
     call.on('data', ({ status }: Plain) => statuses.push(Number(status)))
     const ended = new Promise<void>((resolve) => call.on('end', resolve).on('error', () => resolve()))
     return { statuses, ended, cancel: () => call.cancel() }
+  }
+
+  /** Asks requests on one stream, which ends behind them: the answers, and how it ended. */
+  async stream(requests: readonly object[], metadata = new Metadata(), options: CallOptions = {}) {
+    const { call, answers, ended } = this.openStream(metadata, options)
+    for (const request of requests) call.write(request)
+    call.end()
+    return { answers, end: await ended }
+  }
+
+  /** A stream of requests; bytes go as they are. */
+  openStream(metadata = new Metadata(), options: CallOptions = {}) {
+    const { path, requestSerialize, responseDeserialize } = definitionOf('ModelStreamInfer')
+    const call = this.#client.makeBidiStreamRequest(
+      path,
+      (value: object) => (Buffer.isBuffer(value) ? value : requestSerialize(value)),
+      responseDeserialize,
+      metadata,
+      options,
+    )
+    const answers: Plain[] = []
+    call.on('data', (answer: Plain) => answers.push(answer))
+    const ended = new Promise<StatusObject>((resolve) => call.on('error', () => {}).on('status', resolve))
+    return { call, answers, ended }
   }
 }
 

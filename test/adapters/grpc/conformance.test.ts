@@ -102,7 +102,9 @@ describe.each(models)('$name', ({ name, dtype, tensors }) => {
     }
   })
 
-  test.skipIf(dtype === 'float16')('typed contents answer what the runtime does', async () => {
+  // It has none.
+  if (dtype === 'float16') return
+  test('typed contents answer what the runtime does', async () => {
     const given = tensors.map(withoutNaN)
     const expected = await runtime(given)
     for (const [i, tensor] of given.entries()) {
