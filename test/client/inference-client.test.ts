@@ -219,7 +219,9 @@ describe('an error', () => {
   it.each([
     [{ error: 'no model "m"' }, 404, 'no model "m"'],
     [{ detail: [{ msg: 'wrong' }] }, 422, '[{"msg":"wrong"}]'],
-    ['<h1>Bad</h1>', 400, '<h1>Bad</h1>'],
+    ['a < b\n', 400, 'a < b'],
+    ['<!DOCTYPE html>\n<body>\n<pre>Cannot POST /x</pre>\n</body>', 404, 'Cannot POST /x'],
+    ['<>', 400, undefined],
     ['', 500, undefined],
   ])('has what the server said of it: %j', async (body, status, serverMessage) => {
     const server = await scripted({ [infer]: json(body, status) })
