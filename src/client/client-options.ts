@@ -36,8 +36,25 @@ export const defaultMaxResponseBytes = 256 * 2 ** 20
 /** Node's fetch asks for compressed answers, which costs the server more than it saves; browsers keep their own. */
 const uncompressed = { 'accept-encoding': 'identity' }
 
+const names: Record<keyof InferenceClientOptions, true> = {
+  url: true,
+  headers: true,
+  fetch: true,
+  timeoutMs: true,
+  retries: true,
+  binary: true,
+  maxResponseBytes: true,
+}
+
 /** @throws InferenceError INVALID_OPTIONS */
 export function checkOptions(options: InferenceClientOptions): CheckedOptions {
+  if (typeof (options as unknown) !== 'object' || (options as unknown) === null)
+    throw invalid('its options', 'an object, such as { url: "http://localhost:8000" }')
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(names, name)) continue
+    const message = `InferenceClient: unknown option "${name}". They are ${Object.keys(names).join(', ')}.`
+    throw new InferenceError('INVALID_OPTIONS', message)
+  }
   const { url, headers = {}, timeoutMs = 30_000, retries = 2, binary } = options
   const { maxResponseBytes = defaultMaxResponseBytes } = options
   const { fetch = globalThis.fetch.bind(globalThis) } = options
@@ -91,7 +108,7 @@ function canBeSent(name: string, value: string): boolean {
 function baseUrl(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) {
-    throw invalid('url', 'an http:// or https:// address')
+    throw invalid('url', 'an http:// or https:// address, such as http://localhost:8000')
   }
   if (parsed.username !== '' || parsed.password !== '')
     throw invalid('url', 'without a user and a password, which go into the headers')

@@ -135,13 +135,18 @@ const longestMessage = 1000
 /** What a server says of an error: `{ "error" }` by the protocol, else what others send. */
 function messageIn(body: Uint8Array): string | undefined {
   const text = new TextDecoder().decode(body)
-  let message: unknown = text
+  let message: unknown
   try {
     const { error, detail, message: other } = JSON.parse(text) as Record<string, unknown>
     message = error ?? detail ?? other ?? text
   } catch {
-    // A gateway's page, say.
+    message = /^\s*</.test(text) ? textOfPage(text) : text
   }
   const said = typeof message === 'string' ? message : JSON.stringify(message)
   return said.trim() === '' ? undefined : said.trim().slice(0, longestMessage)
+}
+
+/** What a page of a gateway or a framework says, in one line. */
+function textOfPage(html: string): string {
+  return html.replaceAll(/<[^<>]*>/g, ' ').replaceAll(/\s+/g, ' ')
 }

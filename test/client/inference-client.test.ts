@@ -219,7 +219,9 @@ describe('an error', () => {
   it.each([
     [{ error: 'no model "m"' }, 404, 'no model "m"'],
     [{ detail: [{ msg: 'wrong' }] }, 422, '[{"msg":"wrong"}]'],
-    ['<h1>Bad</h1>', 400, '<h1>Bad</h1>'],
+    ['a < b\n', 400, 'a < b'],
+    ['<!DOCTYPE html>\n<body>\n<pre>Cannot POST /x</pre>\n</body>', 404, 'Cannot POST /x'],
+    ['<>', 400, undefined],
     ['', 500, undefined],
   ])('has what the server said of it: %j', async (body, status, serverMessage) => {
     const server = await scripted({ [infer]: json(body, status) })
@@ -237,6 +239,11 @@ describe('an error', () => {
   it('of an option names it', () => {
     const make = (options: object) => () => new InferenceClient({ url: 'http://a', ...options })
     expect(make({ url: 'a' })).toThrow('url must be an http:// or https:// address')
+    for (const none of [undefined, null, 'http://a'])
+      expect(() => new InferenceClient(none as never)).toThrow('its options must be an object')
+    expect(make({ url: 'http://a', timeOutMs: 5 })).toThrow(
+      'unknown option "timeOutMs". They are url, headers, fetch, timeoutMs',
+    )
     expect(make({ url: 'http://me:secret@a' })).toThrow('which go into the headers')
     expect(make({ url: 'http://a?b' })).toThrow('without a query')
     expect(make({ timeoutMs: 0 })).toThrow('timeoutMs must be an integer')

@@ -16,7 +16,7 @@ import {
   transformer,
 } from '../onnx/models.js'
 import { exampleModels, frameworks, startOurs, transportsOf } from './our-server.js'
-import { clients } from './python-process.js'
+import { tritonClient } from './python-process.js'
 import { answerOfRuntime } from './runtime.js'
 import { numbers, sample } from './samples.js'
 import { styles, type Subject } from './subject.js'
@@ -77,13 +77,13 @@ const cases: readonly Case[] = [
 
 const hasFloat16 = (feeds: Feeds) => Object.values(feeds).some(({ dtype }) => dtype === 'float16')
 
-describe.skipIf(clients === undefined)(
+describe.skipIf(tritonClient === undefined)(
   'what onnxruntime-node answers is what tritonclient is answered',
   () => {
     const expected = new Map<string, Readonly<Record<string, Tensor>>>()
     let python: TritonClientProcess
     beforeAll(async () => {
-      python = new TritonClientProcess(clients ?? '')
+      python = new TritonClientProcess(tritonClient ?? '')
       for (const { model, artifact, feeds, outputs } of cases) {
         expected.set(model, await answerOfRuntime(artifact, feeds, outputs))
       }

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
 import { isUnderstoodByTheClient, type Traits } from './client-suite.js'
 import { MLServer } from './mlserver.js'
-import { clients } from './python-process.js'
+import { mlserver } from './python-process.js'
 import { servesBehindRemote, servingOf, urlOf } from './remote-suite.js'
 import { numbers } from './samples.js'
 
@@ -15,10 +15,10 @@ const traits: Traits = {
   hasStatistics: false,
 }
 
-describe.skipIf(clients === undefined)('MLServer', () => {
+describe.skipIf(mlserver === undefined)('MLServer', () => {
   let server: MLServer
   beforeAll(async () => {
-    server = await MLServer.start(clients ?? '')
+    server = await MLServer.start(mlserver ?? '')
     return () => server[Symbol.asyncDispose]()
   })
 

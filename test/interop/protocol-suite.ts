@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Tensor } from '../../src/tensor/tensor.js'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
-import { clients } from './python-process.js'
+import { tritonClient } from './python-process.js'
 import { numbers, sample } from './samples.js'
 import { pairFeeds, statuses, styles, type Subject } from './subject.js'
 import {
@@ -27,7 +27,7 @@ export function speaksTheProtocol(
 ): void {
   let python: TritonClientProcess
   beforeAll(() => {
-    python = new TritonClientProcess(clients ?? '')
+    python = new TritonClientProcess(tritonClient ?? '')
   })
   afterAll(() => python[Symbol.asyncDispose]())
 

@@ -8,16 +8,18 @@ import { inject } from 'vitest'
 
 /** Loading numpy and a server on a busy machine. */
 const startLimitMs = 90_000
-const stopLimitMs = 10_000
+const stopLimitMs = 30_000
 
 export const pythonFolder = fileURLToPath(new URL('./python/', import.meta.url))
 
-export const { clients, triton } = inject('pythonPrograms')
+export const { tritonClient, mlserver, triton } = inject('pythonPrograms')
 
 export interface ProgramOptions {
   readonly args?: readonly string[]
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
+  /** What the program reads. Default: a pipe, whose other end is the caller's. */
+  readonly stdin?: 'pipe' | 'ignore'
 }
 
 /** A program of an environment, with the end of what it said on stderr. */
@@ -28,11 +30,12 @@ export class PythonProcess implements AsyncDisposable {
     readonly child: ChildProcess,
     private readonly name: string,
   ) {
-    const keep = (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-4000))
+    const keep = (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-20_000))
     child.stderr?.setEncoding('utf8').on('data', keep)
-    const kill = () => child.kill('SIGKILL')
-    process.once('exit', kill)
-    child.once('exit', () => process.off('exit', kill))
+    // Killed, a server would leave processes of its own behind.
+    const end = () => child.kill('SIGTERM')
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
   }
 
   /**
@@ -42,11 +45,11 @@ export class PythonProcess implements AsyncDisposable {
   static start(
     programs: string,
     program: string,
-    { args = [], cwd = pythonFolder, env = {} }: ProgramOptions = {},
+    { args = [], cwd = pythonFolder, env = {}, stdin = 'pipe' }: ProgramOptions = {},
   ) {
     const child = spawn(join(programs, program), args, {
       cwd,
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
       env: {
         ...process.env,
         PATH: `${programs}:${process.env['PATH'] ?? ''}`,
@@ -64,11 +67,12 @@ export class PythonProcess implements AsyncDisposable {
   static async startServer(
     programs: string,
     program: string,
-    options: ProgramOptions,
+    options: Omit<ProgramOptions, 'stdin'>,
     readyUrl: string,
   ): Promise<PythonProcess> {
     for (let attempt = 1; ; attempt++) {
-      const server = PythonProcess.start(programs, program, options)
+      // Triton starts its backend by bash, which takes a pipe of Node's for a remote shell's, and so reads ~/.bashrc.
+      const server = PythonProcess.start(programs, program, { ...options, stdin: 'ignore' })
       server.child.stdout?.resume()
       try {
         await server.#isReady(readyUrl)
@@ -84,7 +88,7 @@ export class PythonProcess implements AsyncDisposable {
   async #isReady(url: string): Promise<void> {
     const limit = performance.now() + startLimitMs
     while (performance.now() < limit) {
-      if (this.child.exitCode !== null) throw this.failure(`ended with ${this.child.exitCode}`)
+      if (this.#hasEnded) throw this.failure(`ended with ${this.child.exitCode ?? this.child.signalCode}`)
       const status = await fetch(url, { signal: AbortSignal.timeout(5000) }).then(
         (response) => response.status,
         () => 0,
@@ -99,9 +103,13 @@ export class PythonProcess implements AsyncDisposable {
     return new Error(`${this.name} ${reason}: ${this.#lastWords}`)
   }
 
+  get #hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const { child } = this
-    if (child.exitCode !== null || child.signalCode !== null) return
+    if (this.#hasEnded) return
     const ended = once(child, 'exit')
     child.kill('SIGTERM')
     await Promise.race([ended, setTimeout(stopLimitMs, undefined, { ref: false })])

@@ -1,18 +1,12 @@
-import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { DType } from '../../src/tensor/tensor.js'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
-import { freePorts, pythonFolder, PythonProcess, triton } from './python-process.js'
+import { freePorts, pythonFolder, PythonProcess } from './python-process.js'
 import type { Subject } from './subject.js'
 import type { Transport } from './triton-client.js'
-
-/** Where nvidia-pytriton has the server, and the Python that its backend runs. */
-const site = triton === undefined ? undefined : findSite(triton)
-
-/** Whether the environment has a Triton that can run here. */
-export const hasTriton = site !== undefined
+import type { TritonSite } from './triton-site.js'
 
 /** Types by the names that model configurations give them. */
 const configTypes = {
@@ -44,8 +38,7 @@ export class TritonServer implements Subject {
   ) {}
 
   /** Serves, ready: `identity_<dtype>` (x, y: [-1, 3]), `pair` (as `twoInputs` is), `slow` (1 s). */
-  static async start(): Promise<TritonServer> {
-    if (site === undefined) throw new Error('there is no Triton')
+  static async start(site: TritonSite): Promise<TritonServer> {
     const folder = mkdtempSync(join(tmpdir(), 'triton-'))
     const models = join(folder, 'models')
     for (const dtype of IDENTITY_DTYPES) {
@@ -89,7 +82,7 @@ export class TritonServer implements Subject {
           '--model-control-mode=explicit',
           '--load-model=*',
         ],
-        env: { LD_LIBRARY_PATH: `${site.python}:${site.libraries}`, PYTHONPATH: site.packages },
+        env: { LD_LIBRARY_PATH: site.libraries.join(':'), PYTHONPATH: site.packages },
       },
       `http://127.0.0.1:${http}/v2/health/ready`,
     )
@@ -99,32 +92,6 @@ export class TritonServer implements Subject {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.process[Symbol.asyncDispose]()
     rmSync(this.folder, { recursive: true, force: true })
-  }
-}
-
-function findSite(programs: string) {
-  const script = `
-import sys, sysconfig
-print(sysconfig.get_path('purelib'), sysconfig.get_config_var('LIBDIR'), sysconfig.get_config_var('INSTSONAME'))
-print('%d.%d' % sys.version_info[:2])`
-  const [packages = '', libraries = '', soname = '', version = ''] = execFileSync(
-    join(programs, 'python'),
-    ['-c', script],
-    {
-      encoding: 'utf8',
-    },
-  ).split(/\s+/)
-  const server = join(packages, 'pytriton', 'tritonserver')
-  const stub = join(server, 'python_backend_stubs', version, 'triton_python_backend_stub')
-  // The backend wants Python as a shared library.
-  if (!existsSync(stub) || !existsSync(join(libraries, soname))) return undefined
-  return {
-    programs,
-    server,
-    stub,
-    packages,
-    python: libraries,
-    libraries: join(packages, 'nvidia_pytriton.libs'),
   }
 }
 

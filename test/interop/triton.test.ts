@@ -2,11 +2,11 @@ import { beforeAll, describe } from 'vitest'
 import { IDENTITY_DTYPES } from '../onnx/models.js'
 import { isUnderstoodByTheClient, type Traits } from './client-suite.js'
 import { listen } from './our-server.js'
-import { clients } from './python-process.js'
+import { tritonClient, triton } from './python-process.js'
 import { speaksTheProtocol } from './protocol-suite.js'
 import { modelNames, servesBehindRemote, servingOf, urlOf } from './remote-suite.js'
 import type { Subject } from './subject.js'
-import { hasTriton, TritonServer } from './triton-server.js'
+import { TritonServer } from './triton-server.js'
 
 const traits: Traits = {
   binary: true,
@@ -16,15 +16,16 @@ const traits: Traits = {
   hasStatistics: true,
 }
 
-describe.skipIf(!hasTriton)('Triton Inference Server', () => {
+describe.skipIf(triton === undefined)('Triton Inference Server', () => {
   let server: TritonServer
   beforeAll(async () => {
-    server = await TritonServer.start()
+    if (triton === undefined) return
+    server = await TritonServer.start(triton)
     return () => server[Symbol.asyncDispose]()
   })
 
   // What the tests of our servers take for granted is what Triton does.
-  describe.skipIf(clients === undefined)('asked by tritonclient', () => {
+  describe.skipIf(tritonClient === undefined)('asked by tritonclient', () => {
     speaksTheProtocol(['http', 'grpc'], () => server)
   })
 
@@ -36,7 +37,7 @@ describe.skipIf(!hasTriton)('Triton Inference Server', () => {
     servesBehindRemote(() => server, ['rest', 'grpc'], traits)
   })
 
-  describe.skipIf(clients === undefined)('asked by tritonclient through mlserving', () => {
+  describe.skipIf(tritonClient === undefined)('asked by tritonclient through mlserving', () => {
     let subject: Subject
     beforeAll(async () => {
       subject = await listen('Fastify 5', servingOf(modelNames, { url: urlOf(server, 'rest') }))
