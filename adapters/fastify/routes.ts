@@ -49,6 +49,12 @@ export function mountRoutes(door: Door): FastifyPluginAsync {
   }
 }
 
+/** Whether a slash at the path's end was taken for a name: behind the other doors it is none. */
+function endsWithNothing({ path }: Route, params: Readonly<Record<string, string>>): boolean {
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  return name.startsWith(':') && params[name.slice(1)] === ''
+}
+
 /** For what hooks of the host answer. Fastify's own error handler gives an error whose properties JSON would skip. */
 function serialize(data: unknown): string {
   if (!(data instanceof Error)) return JSON.stringify(data)
@@ -68,9 +74,14 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  const params = request.params as Record<string, string>
+  if (endsWithNothing(route, params)) {
+    reply.callNotFound()
+    return reply
+  }
   const caller = Caller.of(request.raw, reply.raw)
   const given = await door.answer(route, {
-    params: request.params as Record<string, string>,
+    params,
     path: pathOf(request.originalUrl),
     query: queryOf(request.url),
     headers: request.headers,

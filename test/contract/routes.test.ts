@@ -236,6 +236,8 @@ describe.each(hosts)('$name', ({ start, resolvesDots = false }) => {
       ['GET', '/HEALTH'],
       ['GET', '//health'],
       ['GET', '/health//'],
+      ['GET', '/v2/models/'],
+      ['GET', '/v2/models/identity/versions/'],
       ['GET', '/health;x=1'],
       ['GET', '/../health'],
       ['GET', '/models/identity/versions'],

@@ -191,7 +191,9 @@ describe('integers beyond 2^53', () => {
       fc.property(fc.array(bigInteger), object, (integers, rest) => {
         const text = `{"rest":${JSON.stringify(rest)},"integers":[${integers.join(' ,')}]}`
         const exact = parseExactly(text)
-        expect(JSON.stringify(exact.rest)).toBe(JSON.stringify(rest))
+        // Rather than `rest`: from Node 24 on JSON.parse takes the key `"` for a key `\` that it met before.
+        const { rest: parsed } = JSON.parse(text) as { rest: unknown }
+        expect(JSON.stringify(exact.rest)).toBe(JSON.stringify(parsed))
         const expected = integers.map((integer) => {
           const number = Number(integer)
           return Number.isSafeInteger(number) ? number : integer

@@ -399,7 +399,7 @@ describe('the server', () => {
         '-subj',
         '/CN=localhost',
         '-addext',
-        'subjectAltName=IP:127.0.0.1',
+        'subjectAltName=DNS:localhost',
       ],
       { stdio: 'ignore' },
     )
@@ -407,7 +407,7 @@ describe('the server', () => {
     const { port } = await start({
       credentials: ServerCredentials.createSsl(null, [{ private_key, cert_chain }]),
     })
-    const client = new Client(`127.0.0.1:${port}`, credentials.createSsl(cert_chain))
+    const client = new Client(`localhost:${port}`, credentials.createSsl(cert_chain))
     onTestFinished(() => client.close())
     const deadline = Date.now() + 10_000
     await new Promise<void>((resolve, reject) =>
