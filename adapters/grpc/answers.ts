@@ -1,5 +1,5 @@
 import type { ModelConfiguration } from '../../src/http/v2-config.js'
-import type { TensorMetadata } from '../../src/http/v2-metadata.js'
+import type { TensorMetadata } from '../../src/v2/metadata.js'
 import type { DurationStatistics, ModelStatistics } from '../../src/http/v2-statistics.js'
 
 /**

@@ -7,16 +7,14 @@ export type {
   InferOutput,
   InferRequest,
   InferResponse,
-  ModelMetadata,
   ModelStatistics,
   OutputsOf,
   Parameters,
   RepositoryEntry,
   RequestedOutput,
   RequestedOutputs,
-  ServerMetadata,
   StatisticDuration,
-  TensorMetadata,
 } from './messages.js'
+export type { ModelMetadata, ServerMetadata, TensorMetadata } from '../v2/metadata.js'
 export { float32, int64, strings } from '../tensor/tensor.js'
 export type { DType, DTypes, Tensor } from '../tensor/tensor.js'

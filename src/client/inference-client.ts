@@ -7,12 +7,11 @@ import { InferenceError } from './inference-error.js'
 import type {
   InferRequest,
   InferResponse,
-  ModelMetadata,
   ModelStatistics,
   RepositoryEntry,
   RequestedOutputs,
-  ServerMetadata,
 } from './messages.js'
+import type { ModelMetadata, ServerMetadata } from '../v2/metadata.js'
 import { modelPath } from './model-path.js'
 import { modelMetadataOf, repositoryIndexOf, serverMetadataOf, statisticsOf } from './metadata.js'
 import { Unexpected } from './response-json.js'

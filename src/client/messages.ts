@@ -43,31 +43,6 @@ export type OutputsOf<S> = S extends readonly (infer E)[]
   ? Readonly<Record<E extends { readonly name: infer N extends string } ? N : E & string, InferOutput>>
   : { readonly [K in keyof S]: InferOutput<Extract<Tensor, { dtype: S[K] }>> }
 
-export interface ServerMetadata {
-  readonly name: string
-  readonly version: string
-  /** Parts of the protocol beyond its core, such as `binary_tensor_data`. */
-  readonly extensions: readonly string[]
-}
-
-export interface TensorMetadata {
-  readonly name: string
-  /** By the protocol's names, such as `FP32`; servers may have others than the protocol. */
-  readonly datatype: string
-  /** -1 where a dimension may vary. */
-  readonly shape: readonly number[]
-}
-
-export interface ModelMetadata {
-  readonly name: string
-  /** The versions that the server has; empty where it names none. */
-  readonly versions: readonly string[]
-  readonly platform: string
-  /** Empty where the server says nothing of them. */
-  readonly inputs: readonly TensorMetadata[]
-  readonly outputs: readonly TensorMetadata[]
-}
-
 /** A model version of the server's repository. */
 export interface RepositoryEntry {
   readonly name: string

@@ -1,10 +1,5 @@
-import type {
-  ModelMetadata,
-  ModelStatistics,
-  RepositoryEntry,
-  ServerMetadata,
-  TensorMetadata,
-} from './messages.js'
+import type { ModelMetadata, ServerMetadata, TensorMetadata } from '../v2/metadata.js'
+import type { ModelStatistics, RepositoryEntry } from './messages.js'
 import { isObject, listOf, textOf, Unexpected } from './response-json.js'
 
 /** @throws Unexpected, as all here do */

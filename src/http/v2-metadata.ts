@@ -1,34 +1,10 @@
 import type { AnyServing } from '../serving.js'
 import type { TensorInfo } from '../tensor/tensor.js'
 import { datatypes } from '../v2/datatype.js'
+import type { ModelMetadata, ServerMetadata, TensorMetadata } from '../v2/metadata.js'
 import { packageVersion } from '../version.js'
 import { json, type HttpResponse } from './exchange.js'
 import type { Exchange } from './native.js'
-
-/** What the protocol tells of a server. */
-export interface ServerMetadata {
-  readonly name: string
-  readonly version: string
-  readonly extensions: readonly string[]
-}
-
-/** What the protocol tells of an input or output; a dimension that varies is -1. */
-export interface TensorMetadata {
-  readonly name: string
-  readonly datatype: string
-  readonly shape: readonly number[]
-}
-
-/** What the protocol tells of a model. */
-export interface ModelMetadata {
-  readonly name: string
-  /** Those that can answer. */
-  readonly versions: readonly string[]
-  readonly platform: string
-  /** None of a model of code. */
-  readonly inputs: readonly TensorMetadata[]
-  readonly outputs: readonly TensorMetadata[]
-}
 
 const extensions = [
   'classification',

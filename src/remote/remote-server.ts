@@ -1,6 +1,7 @@
 import type { CallOptions } from '../client/call-limit.js'
 import type { ModelCallOptions } from '../client/inference-client.js'
-import type { InferRequest, InferResponse, ModelMetadata } from '../client/messages.js'
+import type { InferRequest, InferResponse } from '../client/messages.js'
+import type { ModelMetadata } from '../v2/metadata.js'
 
 /** A server that models lie on, by whatever transport. Every method throws InferenceError. */
 export interface RemoteServer {

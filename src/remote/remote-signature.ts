@@ -1,4 +1,4 @@
-import type { ModelMetadata, TensorMetadata } from '../client/messages.js'
+import type { ModelMetadata, TensorMetadata } from '../v2/metadata.js'
 import { ServingError } from '../errors.js'
 import type { ModelSignature } from '../execution/session.js'
 import type { TensorInfo } from '../tensor/tensor.js'
