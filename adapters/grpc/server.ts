@@ -112,13 +112,16 @@ export class GrpcServer implements AsyncDisposable {
         this.#server.forceShutdown()
         resolve()
       }
+      let isShut = false
       let timer = setTimeout(force, closeTimeoutMs)
       this.#server.tryShutdown(() => {
+        isShut = true
         clearTimeout(timer)
         resolve()
       })
       // A connection that never said a word would not end by itself.
       void this.#callsUnderWay.ended().then(() => {
+        if (isShut) return
         clearTimeout(timer)
         timer = setTimeout(force, Math.min(closeTimeoutMs, flushMs))
       })

@@ -14,7 +14,7 @@ import {
 } from '@grpc/grpc-js'
 import { createServing, onnx, type ModelChange } from 'mlserving'
 import { grpcServer, type GrpcOptions } from 'mlserving/grpc'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { AnyServing } from '../../../src/serving.js'
 import { asAny } from '../../contract/serving.js'
 import { temporaryRepository } from '../../models/temporary-repository.js'
@@ -315,6 +315,14 @@ describe('the server', () => {
     const server = grpcServer(serving)
     await server.close()
     await server[Symbol.asyncDispose]()
+  })
+
+  test('that was closed before it listens holds up no process', async () => {
+    const { serving } = await start()
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    await grpcServer(serving).close()
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   test('leaves the serving open', async () => {

@@ -100,6 +100,16 @@ describe('a stream of inferences', () => {
     expect(end).toMatchObject({ code: status.UNAUTHENTICATED, details: 'who are you?' })
   })
 
+  test('whose client has no more ends well while the server closes', async () => {
+    const { client, server, serving } = await start({}, slowModel)
+    const streaming = client.stream([slow])
+    await expect.poll(() => metric(serving, 'model_requests_in_flight')).toBe(1)
+    await server.close()
+    const { answers, end } = await streaming
+    expect(end.code).toBe(status.OK)
+    expect(answers).toMatchObject([{ error_message: '' }])
+  })
+
   test('ends as the server closes, once what came is answered', async () => {
     const { client, server, serving } = await start({}, slowModel)
     const { call, answers, ended } = client.openStream()
