@@ -66,7 +66,7 @@ const copiesBytes = 1024 * 1024 * 1024
 export async function openSession(options: OpenOptions): Promise<Session> {
   const { path, placement = 'auto', instances = 1, session, providers, runTimeoutMs } = options
   const { clock = systemClock, instanceEvents, worker, onMoved, onCutOff } = options
-  const { learned = new Map<string, LearnedLayout>(), seen = new SeenArtifact(path) } = options
+  const { learned = new Map<string, LearnedLayout>(), seen = new SeenArtifact() } = options
   const objection = placementObjection(options)
   if (objection !== undefined) throw new ServingError('INVALID_OPTIONS', `${path}: ${objection}`)
   const cores = Math.min(coreCount(), sharedPermits().total)
@@ -82,7 +82,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
       : openInThread(artifact, { isShared: worker === 'shared' })
   }
   const open = (layout: Layout): Promise<Session> => {
-    const one = () => seen.session(() => openOne(layout.placement, layout.intraOpThreads))
+    const one = () => seen.session(path, () => openOne(layout.placement, layout.intraOpThreads))
     if (layout.placement === 'inline') return one()
     return Instances.create(layout.instances, one, { clock, ...instanceEvents })
   }

@@ -17,46 +17,38 @@ export class SeenArtifact {
   #inspection: Inspection | undefined
   #state: string | undefined
 
-  constructor(private readonly path: string) {}
-
   /**
    * Opens a session, the first or a further one.
+   * @param path of the artifact
    * @throws ServingError INVALID_MODEL where the files have other content by now; what `open` throws
    */
-  async session<S extends Inspected>(open: () => Promise<S>): Promise<S> {
+  async session<S extends Inspected>(path: string, open: () => Promise<S>): Promise<S> {
     const first = this.#state
-    const state = await this.#stateNow()
+    const state = await this.#stateNow(path)
     if (first !== undefined && state !== first) {
-      const file = await ModelFile.read(this.path, inspectedBytes)
-      this.#refuseOther(await file.sha256())
+      const sha256 = await (await ModelFile.read(path, inspectedBytes)).sha256()
+      if (sha256 === undefined || sha256 !== this.#inspection?.sha256) throw changedSince(path)
     }
     const session = await open()
     const { inspection } = session
     if (first === undefined) {
       this.#inspection = inspection
       // Only now it is known which files there are.
-      this.#state = inspection?.externalData.length ? await this.#stateNow() : state
+      this.#state = inspection?.externalData.length ? await this.#stateNow(path) : state
       return session
     }
-    try {
-      if (inspection !== undefined) this.#refuseOther(inspection.sha256) // it changed while it was opened
-    } catch (error) {
-      await session.close()
-      throw error
+    if (inspection !== undefined && inspection.sha256 !== this.#inspection?.sha256) {
+      await session.close() // it changed while it was opened
+      throw changedSince(path)
     }
     this.#state = state
     return session
   }
 
-  #refuseOther(sha256: string | undefined): void {
-    if (sha256 !== undefined && sha256 === this.#inspection?.sha256) return
-    throw changedSince(this.path)
-  }
-
   /** What changes with the content of its files, whatever time they claim. What can't be read is for who opens it to tell. */
-  async #stateNow(): Promise<string> {
+  async #stateNow(path: string): Promise<string> {
     const numbers = this.#inspection?.externalData ?? []
-    const files = [this.path, ...numbers.map((location) => resolve(this.path, '..', location))]
+    const files = [path, ...numbers.map((location) => resolve(path, '..', location))]
     return (await Promise.all(files.map(stateOf))).join(' ')
   }
 }

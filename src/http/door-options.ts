@@ -1,7 +1,6 @@
 import { adminOption, type AdminOptions } from './admin-access.js'
 import { checkFields, func, integer, oneOf, provided, text, type Fields } from '../options.js'
-import type { PredictOptions } from '../prediction.js'
-import { predictFields } from '../prediction.js'
+import { predictFields, type PredictOptions } from '../prediction.js'
 import { safeRequestId } from './request-id.js'
 import { routeGroups, type RouteGroup } from './routes.js'
 

@@ -1,3 +1,4 @@
+import type { SeenArtifact } from '../execution/seen-artifact.js'
 import type { ExposureOptions } from './exposure.js'
 import type { LoadedModel, LoadObserver } from './loaded-model.js'
 import type { CommonOptions } from './model-config.js'
@@ -12,8 +13,14 @@ export interface Backend {
    * @param signal aborts once nobody waits for them any more
    */
   versions(signal: AbortSignal): Promise<VersionSource[]>
-  /** Loads a version. @param label `model@version`, for messages */
-  open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel>
+  /** Sessions of each version that lies here. Default: 1. */
+  readonly instances?: number
+  /**
+   * Loads a version.
+   * @param label `model@version`, for messages
+   * @param seen what earlier loads have seen of the artifact, of one that lies here
+   */
+  open(label: string, source: VersionSource, observer: LoadObserver, seen: SeenArtifact): Promise<LoadedModel>
 }
 
 /** Everything that the versions of a backend are served with. */

@@ -102,7 +102,7 @@ export class ModelResidence implements Resident {
     const isInMemory = version.state === 'ready' || (version.state === 'draining' && version.leases > 0)
     const isElsewhere = kind === 'pipeline' || (kind === 'backend' && version.source.hasNoFiles === true)
     if (!residency.isLimited || isInMemory || isElsewhere) return () => {}
-    const { instances = 1 } = kind === 'onnx' ? options : {}
+    const { instances = 1 } = kind === 'onnx' ? options : kind === 'backend' ? options.backend : {}
     // Where the file can't be read, the load says so.
     version.artifactBytes = kind === 'custom' ? 0 : await artifactBytes(version.source.file).catch(() => 0)
     return residency.admit(this, version.label, version.artifactBytes * instances)

@@ -13,10 +13,12 @@ import { SeenFolder } from './seen-folder.js'
 import { compareVersions } from './version-order.js'
 import { isLoaded, ModelVersion } from './version.js'
 
-/** What was seen of a version's files, by which of the two depends on what it is made of. */
-interface SeenFiles {
-  readonly artifact: SeenArtifact
-  readonly folder: SeenFolder
+/** What was seen of a version's files: by which of the two depends on what it is made of. */
+class SeenFiles {
+  readonly artifact = new SeenArtifact()
+  readonly folder = new SeenFolder()
+
+  constructor(readonly file: string) {}
 }
 
 /** The versions of a model that are known, loaded or not, by their names and by labels. */
@@ -86,7 +88,8 @@ export class ModelVersions {
       )
     }
     this.#versions.delete(source.version)
-    this.#seen.delete(source.version)
+    // A version that was forgotten and comes again in its place is no other source.
+    if (this.#seen.get(source.version)?.file !== source.file) this.#seen.delete(source.version)
     this.register([source])
   }
 
@@ -119,10 +122,7 @@ export class ModelVersions {
       clock,
       learnt,
       open: (label, from, observer) => {
-        seen = this.#seen.get(version) ?? {
-          artifact: new SeenArtifact(file),
-          folder: new SeenFolder(this.config.path === undefined ? undefined : file),
-        }
+        seen = this.#seen.get(version) ?? new SeenFiles(file)
         return this.#open(label, from, observer, seen)
       },
       onReady: () => this.#seen.set(version, seen),
@@ -144,10 +144,12 @@ export class ModelVersions {
     switch (definition.kind) {
       case 'onnx':
         return openOnnxModel(label, source, definition.options, observer, artifact)
-      case 'custom':
-        return folder.load(() => openCustomModel(label, source, definition.options))
+      case 'custom': {
+        const load = () => openCustomModel(label, source, definition.options)
+        return source.hasNoFiles === true ? load() : folder.load(source.file, load)
+      }
       case 'backend':
-        return definition.options.backend.open(label, source, observer)
+        return definition.options.backend.open(label, source, observer, artifact)
       case 'pipeline':
         return openPipeline(label, definition.options, this.host.stages, (computeMs) =>
           this.host.onRun(this.model, source.version, 1, computeMs),

@@ -14,13 +14,11 @@ const hashedBytes = 256 * 1024 * 1024
 export class SeenFolder {
   #contents: ReadonlyMap<string, string> | undefined
 
-  /** @param path of the folder or the file; undefined of code alone */
-  constructor(private readonly path: string | undefined) {}
-
-  /** @throws ServingError INVALID_MODEL where a file has other content by now, or is gone; what `load` throws */
-  async load<T>(load: () => Promise<T>): Promise<T> {
-    const { path } = this
-    if (path === undefined) return load()
+  /**
+   * @param path of the folder or the file
+   * @throws ServingError INVALID_MODEL where a file has other content by now, or is gone; what `load` throws
+   */
+  async load<T>(path: string, load: () => Promise<T>): Promise<T> {
     const contents = await contentsOf(path)
     for (const [file, content] of this.#contents ?? [])
       if (contents.get(file) !== content) throw changedSince(join(path, file))

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { batchedFeeds, executorOf, wholeFeeds } from '../batching/feeds-batch.js'
 import { ServingError } from '../errors.js'
+import type { SeenArtifact } from '../execution/seen-artifact.js'
 import type { ModelSignature } from '../execution/session.js'
 import type { Backend } from '../models/backend.js'
 import { statedSafety } from '../models/batch-safety.js'
@@ -70,10 +71,16 @@ export class RemoteBackend implements Backend {
   }
 
   /** @throws ServingError REMOTE_UNAVAILABLE, MODEL_NOT_READY, INVALID_MODEL, INVALID_CODEC */
-  async open(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+  async open(
+    label: string,
+    source: VersionSource,
+    observer: LoadObserver,
+    seen: SeenArtifact,
+  ): Promise<LoadedModel> {
     const { version } = source
     const here = this.#options.remoteVersions?.[version]?.source
-    if (here !== undefined) return this.#openHere(label, await versionAt(here, version, 'onnx'), observer)
+    if (here !== undefined)
+      return this.#openHere(label, await versionAt(here, version, 'onnx'), observer, seen)
     const { concurrency, attemptTimeoutMs, retries, healthIntervalMs } = this.#limits
     const place = this.#placeOf(version)
     const { urls } = place
@@ -113,6 +120,10 @@ export class RemoteBackend implements Backend {
     }
   }
 
+  get instances(): number {
+    return this.#options.local?.instances ?? 1
+  }
+
   /** Options, with what is left out. */
   get #limits() {
     const {
@@ -125,7 +136,12 @@ export class RemoteBackend implements Backend {
   }
 
   /** A version that is served in this process. */
-  async #openHere(label: string, source: VersionSource, observer: LoadObserver): Promise<LoadedModel> {
+  async #openHere(
+    label: string,
+    source: VersionSource,
+    observer: LoadObserver,
+    seen: SeenArtifact,
+  ): Promise<LoadedModel> {
     const { local, task, batching, input, outputs, encode, decode } = this.#options
     const options = {
       ...local,
@@ -133,7 +149,7 @@ export class RemoteBackend implements Backend {
       ...(batching !== undefined && { batching }),
       ...{ input, outputs, encode, decode },
     }
-    return openOnnxModel(label, source, options, observer)
+    return openOnnxModel(label, source, options, observer, seen)
   }
 
   #placeOf(version: string): Place {

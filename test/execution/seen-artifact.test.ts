@@ -11,9 +11,9 @@ import { mlp } from '../onnx/models.js'
 function opened(bytes = mlp([4, 2], 1)) {
   const root = temporaryRepository({ 'model.onnx': bytes })
   const path = join(root, 'model.onnx')
-  const seen = new SeenArtifact(path)
+  const seen = new SeenArtifact()
   const open = () =>
-    seen.session(async () => ({
+    seen.session(path, async () => ({
       inspection: await inspect(await ModelFile.read(path, inspectedBytes)),
       close: async () => {},
     }))
@@ -45,9 +45,9 @@ test('no further session is opened of other bytes under the same name, nor of ha
 
 test('a first session that fails says nothing of the file', async () => {
   const { root, path, open } = opened()
-  const seen = new SeenArtifact(path)
-  await expect(seen.session(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
+  const seen = new SeenArtifact()
+  await expect(seen.session(path, () => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
   writeInto(root, 'model.onnx', mlp([4, 2], 2))
-  await seen.session(async () => ({ inspection: undefined, close: async () => {} }))
+  await seen.session(path, async () => ({ inspection: undefined, close: async () => {} }))
   await open()
 })

@@ -25,8 +25,8 @@ const row = { x: [1, 2, 3, 4] }
 const state = (serving: AnyServing, version = '1') =>
   serving.models.get('m').versions.find((one) => one.version === version)?.state
 
-async function asleep(serving: AnyServing): Promise<void> {
-  await vi.waitFor(() => expect(state(serving)).toBe('unloaded'))
+async function asleep(serving: AnyServing, version = '1'): Promise<void> {
+  await vi.waitFor(() => expect(state(serving, version)).toBe('unloaded'))
 }
 
 describe('a version whose files were replaced', () => {
@@ -95,6 +95,25 @@ describe('a version whose files were replaced', () => {
     await expect(serving.predict('m', row)).rejects.toMatchObject(changed)
   })
 
+  it('is not served by its name either where it was forgotten meanwhile', async () => {
+    const root = temporaryRepository({
+      'm/1/model.onnx': mlp([4, 2], 1),
+      'm/2/model.onnx': mlp([4, 2], 2),
+      'm/model.json': { current: '1', keepPrevious: 0, placement: 'inline' },
+    })
+    const serving = serve(root, { watch: { intervalMs: 10, stableMs: 10 } })
+    await serving.ready()
+    await serving.models.switchVersion('m', '2')
+    await asleep(serving)
+    rmSync(join(root, 'm/1'), { recursive: true })
+    await vi.waitFor(() => expect(state(serving)).toBeUndefined())
+    writeInto(root, 'm/1/model.onnx', mlp([4, 2], 3))
+    await vi.waitFor(() => expect(state(serving)).toBeDefined())
+    await expect(serving.models.load('m', '1')).rejects.toThrow('has changed since it was loaded')
+    await serving.models.unload('m', '1')
+    await serving.models.load('m', '1')
+  })
+
   it('is served from the new ones where it never was ready: a warm-up had failed', async () => {
     const root = temporaryRepository({ 'm/1/model.onnx': mlp([3, 2], 1) })
     const serving = serve(root, {
@@ -130,5 +149,18 @@ describe('a version whose files were replaced', () => {
     writeFileSync(join(root, 'm/1/deep/more.txt'), 'three')
     await expect(serving.predict('m', 1)).rejects.toMatchObject(changed)
     expect(load).toHaveBeenCalledTimes(2)
+  })
+
+  it('of code alone that was given a folder is not loaded again from another content', async () => {
+    const root = temporaryRepository({ 'a/words.txt': 'one' })
+    const model = custom({ load: ({ dir }) => dir, run: (dir, rows: unknown[]) => rows.map(() => dir) })
+    const serving = serve(root, { repository: undefined, models: { m: model } })
+    await serving.ready()
+    await serving.models.load('m', '2', { source: join(root, 'a'), activate: true })
+    await serving.models.switchVersion('m', '1')
+    await serving.models.load('m', '3', { source: join(root, 'a'), activate: true })
+    await asleep(serving, '2')
+    writeFileSync(join(root, 'a/words.txt'), 'two')
+    await expect(serving.models.load('m', '2')).rejects.toThrow('has changed since it was loaded')
   })
 })

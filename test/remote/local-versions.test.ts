@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { createServing, type Json, type OutputSpec, type ServingOptions } from 'mlserving'
 import { float32 } from 'mlserving/client'
 import { remote, type RemoteOptions } from 'mlserving/remote'
@@ -124,6 +125,30 @@ it('only what is here counts against the limits of memory', async () => {
   )
   expect(await ask()).toEqual(['there', [2, 4]])
   await expect(serving.models.load('m', 'here')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+})
+
+it('each of its sessions here counts', async () => {
+  const server = await V2Server.start(['2'])
+  const { size } = statSync(`${source}/model.onnx`)
+  const { serving } = await servingOf(
+    server,
+    { current: 'there', local: { placement: 'thread', instances: 4 } },
+    { memoryLimitBytes: 4 * size },
+  )
+  await expect(serving.models.load('m', 'here')).rejects.toMatchObject({ code: 'MODEL_NOT_READY' })
+})
+
+it('what is here is not loaded again by its name from other bytes', async () => {
+  const server = await V2Server.start(['2'])
+  const own = temporaryFolder()
+  writeInto(own, 'model.onnx', identityModel({ shape: ['n', 2] }))
+  const remoteVersions = { here: { source: own }, there: { urls: [server.url] } }
+  const { serving } = await servingOf(server, { remoteVersions, keepPrevious: 0 })
+  await serving.models.switchVersion('m', 'there')
+  const state = () => serving.models.get('m').versions.find(({ version }) => version === 'here')?.state
+  await expect.poll(state).toBe('unloaded')
+  writeInto(own, 'model.onnx', identityModel({ shape: ['rows', 2] }))
+  await expect(serving.models.rollback('m')).rejects.toThrow('has changed since it was loaded')
 })
 
 it.each([
