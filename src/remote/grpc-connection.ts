@@ -38,6 +38,7 @@ export class GrpcConnection implements RemoteServer {
   readonly #url: string
   readonly #connect: () => Grpc.Client
   #client: Grpc.Client
+  #isClosed = false
   readonly #metadata: Grpc.Metadata
 
   private constructor(grpc: typeof Grpc, url: string, { headers, maxResponseBytes }: GrpcAccess) {
@@ -117,6 +118,7 @@ export class GrpcConnection implements RemoteServer {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#client.close()
   }
 
@@ -125,7 +127,7 @@ export class GrpcConnection implements RemoteServer {
    * which nothing is answered for as long as a quarter of an hour. The calls under way stay on theirs.
    */
   #leave(client: Grpc.Client): void {
-    if (client !== this.#client) return
+    if (this.#isClosed || client !== this.#client) return
     this.#client = this.#connect()
     client.close()
   }

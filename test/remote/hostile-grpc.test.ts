@@ -175,4 +175,17 @@ describe('a connection', () => {
     replies[0]?.()
     expect((await first).outputs).toEqual({ y: x })
   })
+
+  it('that was closed while a call is under way is followed by no other', async () => {
+    let calls = 0
+    const url = await startServer(() => calls++)
+    const connection = await GrpcConnection.open(url, { headers: {}, maxResponseBytes: 1e6 })
+    const infer = () => connection.infer('m', { inputs: { x } }, { timeoutMs: 300 })
+    const late = infer()
+    late.catch(() => {})
+    await expect.poll(() => calls).toBe(1)
+    connection.close()
+    await expect(late).rejects.toMatchObject({ code: 'TIMEOUT' })
+    await expect(infer()).rejects.toThrow('shut down')
+  })
 })
