@@ -17,7 +17,8 @@ export function objection(options: Partial<RemoteAccess>): string | undefined {
   if (version !== undefined && versions.length > 0)
     return 'version and remoteVersions say the same; leave out one of them.'
   const both = Object.entries(remoteVersions).find(
-    ([, { source, ...remote }]) => source !== undefined && Object.keys(remote).length > 0,
+    ([, { source, ...remote }]) =>
+      source !== undefined && Object.values(remote).some((value) => value !== undefined),
   )
   if (both !== undefined)
     return `remoteVersions: "${both[0]}" has a source, and is served here; leave out the rest of it.`
@@ -29,7 +30,7 @@ export function objection(options: Partial<RemoteAccess>): string | undefined {
     ...(url === undefined ? [] : [url]),
     ...versions.flatMap((each) => each.urls ?? []),
   ]
-  const places = [{ model, version }, ...versions.map((each) => ({ model, ...each }))]
+  const places = [{ model, version }, ...versions.map((each) => ({ ...each, model: each.model ?? model }))]
   return protocol === 'grpc'
     ? grpcObjection(addresses, options.headers)
     : restObjection(addresses, options.headers, places)

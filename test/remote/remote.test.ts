@@ -330,6 +330,8 @@ describe('failover', () => {
     const server = await V2Server.start()
     const undefinedOptions = { retries: undefined, concurrency: undefined, attemptTimeoutMs: undefined }
     const serving = servingOf({ url: server.url, ...(undefinedOptions as object) })
+    const versions = { a: { source: '/a', urls: undefined }, b: { model: undefined } }
+    remote({ url: server.url, model: 'm', remoteVersions: versions as object })
     await serving.ready()
     server.fault = 'busy'
     await expect(serving.predict('m', input)).rejects.toMatchObject({ code: 'REMOTE_UNAVAILABLE' })
