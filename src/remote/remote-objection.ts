@@ -18,7 +18,7 @@ export function objection(options: Partial<RemoteAccess>): string | undefined {
     return 'version and remoteVersions say the same; leave out one of them.'
   const both = Object.entries(remoteVersions).find(
     ([, { source, ...remote }]) =>
-      source !== undefined && Object.values(remote).some((value) => value !== undefined),
+      source !== undefined && Object.values<unknown>(remote).some((value) => value !== undefined),
   )
   if (both !== undefined)
     return `remoteVersions: "${both[0]}" has a source, and is served here; leave out the rest of it.`

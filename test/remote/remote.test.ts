@@ -331,7 +331,7 @@ describe('failover', () => {
     const undefinedOptions = { retries: undefined, concurrency: undefined, attemptTimeoutMs: undefined }
     const serving = servingOf({ url: server.url, ...(undefinedOptions as object) })
     const versions = { a: { source: '/a', urls: undefined }, b: { model: undefined } }
-    remote({ url: server.url, model: 'm', remoteVersions: versions as object })
+    remote({ url: server.url, model: 'm', remoteVersions: versions as never })
     await serving.ready()
     server.fault = 'busy'
     await expect(serving.predict('m', input)).rejects.toMatchObject({ code: 'REMOTE_UNAVAILABLE' })
