@@ -125,7 +125,10 @@ export function isUnderstoodByTheClient(subject: () => Subject, traits: Traits):
     })
   } else {
     it('tells in an error of its own that the server counts nothing', async () => {
-      expect(await failureOf(client().statistics('pair'))).toMatchObject({ code: 'SERVER_ERROR', status: 404 })
+      expect(await failureOf(client().statistics('pair'))).toMatchObject({
+        code: 'SERVER_ERROR',
+        status: 404,
+      })
     })
   }
 }
