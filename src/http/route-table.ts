@@ -43,6 +43,7 @@ export class RouteTable {
   find(method: string, target: string): Match | undefined {
     const given = pathOf(target).split('/').map(decode)
     if (given.length > 2 && given.at(-1) === '') given.pop() // a trailing slash
+    if (given.length > 2 && given.at(-1) === '') return undefined // another one is no name
     const entries = this.#entries.get(method === 'HEAD' ? 'GET' : method)?.[given.length]
     const found = entries?.find(({ fixed }) => fixed.every(([index, text]) => given[index] === text))
     return found && { route: found.route, params: paramsOf(found, given) }
