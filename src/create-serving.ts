@@ -226,7 +226,7 @@ function definitionsOf(
     if (definition === undefined) {
       throw new ServingError(
         'INVALID_OPTIONS',
-        `createServing(): models.${name} must be made by onnx(), custom() or pipeline(); got ${show(model)}.`,
+        `createServing(): models.${name} must be made by onnx(), custom() or pipeline(); got ${show(model)}. One on another server is made by remote().`,
       )
     }
     if (definition.options.fallback === name) {

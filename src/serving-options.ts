@@ -53,7 +53,7 @@ export interface ServingOptions {
 }
 
 export interface CreateServingOptions extends ServingOptions {
-  /** Models by name, made by {@link onnx}, {@link custom} or {@link pipeline}. */
+  /** Models by name, made by {@link onnx}, {@link custom}, {@link pipeline}, or `remote` of `mlserving/remote`. */
   readonly models?: Readonly<Record<string, AnyModel>>
   /** A folder of `<model>/<version>/model.onnx`, all of which are served. */
   readonly repository?: string
